@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A timer in flight: arming, expiring, running and stopping at the same time.
+//!
+//! This is the only place where these meet. The facilities above (callout today) decide what to run
+//! and when; the rules are `policy::life`; the machine is `sys`.
+//!
+//! # Who holds what
+//!
+//! ```text
+//!   client:   Arc<Timed<T>> --contains--> Anchor ----+           weak, upgraded for each run
+//!                 ^                                  v                      |
+//!                 +---------------------------- Arc<Node> <-- registry      |
+//!                                   weak            |                       |
+//!                                                   +-- hrtimer, work item -+
+//! ```
+//!
+//! A [`Node`] is softclock's own memory, not the client's: an expiry that has already left the
+//! kernel's timer queue cannot be taken back, only waited for, and waiting is not possible wherever
+//! an owner may drop its object. So dropping detaches the node, and the [`Reaper`] frees it later.
+//!
+//! # Lifetime rules
+//!
+//! 1. The registry keeps an `Arc` to a node from its creation until the reaper has quiesced its
+//!    timer, after which nobody starts it again. This is the keep-alive rule of `HasTimer`.
+//! 2. A client's code runs only between `Life::begin` and `Life::end`, and never after `begin` was
+//!    refused; giving the reference back belongs to the run. So when a drain has returned, the
+//!    client's module may go.
+//! 3. The last reference to a client's object never dies inside a run: it is handed to the reaper.
+
+use crate::{
+    policy::{
+        deadline::{Delta, Instant},
+        life::{Arm, Drain, Draining, Life, Next, Shown, Stop, WouldDeadlock},
+        name::Name,
+    },
+    registry::Client,
+    sys::{
+        context::{monotonic_ns, Runner, Task},
+        hrtimer::{impl_has_timer, Timer},
+        lock::RawLock,
+        target::{impl_has_weak, Held, Ops, Weak},
+        wait,
+    },
+    Hub,
+};
+use kernel::{
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        AtomicTracker,
+        List,
+        ListArc,
+        ListLinks,
+        TryNewListArc, //
+    },
+    prelude::*,
+    static_lock_class,
+    sync::{Arc, ArcBorrow},
+    workqueue::{impl_has_work, Work, WorkItem},
+};
+
+/// The time now. Any context but NMI.
+#[inline(never)]
+pub fn now() -> Instant {
+    Instant::from_nanos(monotonic_ns())
+}
+
+/// Where a callback executes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In softirq context: it may not sleep.
+    Soft,
+    /// In a worker thread: it may sleep.
+    Task,
+}
+
+impl Place {
+    /// The word shown in debugfs.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Soft => "soft",
+            Self::Task => "task",
+        }
+    }
+}
+
+/// What a callback is told about its run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Firing {
+    /// The deadline it was armed for.
+    pub(crate) due: Instant,
+    /// When the run began.
+    pub(crate) began: Instant,
+}
+
+/// Counters of one timer, in the order debugfs shows them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Stats {
+    pub(crate) armed: u64,
+    pub(crate) fired: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) refused: u64,
+    pub(crate) late_max_ns: i64,
+}
+
+struct State {
+    life: Life,
+    due: Instant,
+    runner: Option<Runner>,
+    /// The client's object is going: rule 1 lets the reaper have the node.
+    detached: bool,
+    /// Rule 3.
+    last: Option<Held<Firing, Next>>,
+    stats: Stats,
+}
+
+/// One timer.
+#[pin_data]
+pub(crate) struct Node {
+    #[pin]
+    state: RawLock<State>,
+    #[pin]
+    target: Weak<Firing, Next>,
+    #[pin]
+    timer: Timer,
+    #[pin]
+    work: Work<Node>,
+    #[pin]
+    links: ListLinks,
+    #[pin]
+    tracker: AtomicTracker,
+    hub: Arc<Hub>,
+    client: Arc<Client>,
+    place: Place,
+    name: Name,
+    id: u64,
+}
+
+impl_has_timer!(Node { self.timer }, Node::on_timer);
+impl_has_weak!(Node { self.target }, Firing, Next);
+impl_has_work! { impl HasWork<Self> for Node { self.work } }
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Node { tracked_by tracker: AtomicTracker; }
+}
+impl_list_item! {
+    impl ListItem<0> for Node { using ListLinks { self.links }; }
+}
+
+/// What a reader sees of a timer, taken at one moment.
+pub(crate) struct Snapshot {
+    pub(crate) shown: Shown,
+    pub(crate) due: Option<Instant>,
+    pub(crate) stats: Stats,
+}
+
+impl Node {
+    /// A timer that is idle. The registry calls this, and keeps rule 1.
+    #[inline(never)]
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        client: Arc<Client>,
+        ops: &'static Ops<Firing, Next>,
+        place: Place,
+        name: Name,
+        id: u64,
+    ) -> Result<Arc<Self>> {
+        let state = State {
+            life: Life::new(),
+            due: Instant::NEVER,
+            runner: None,
+            detached: false,
+            last: None,
+            stats: Stats::default(),
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                state <- RawLock::new(state, c"softclock_node", static_lock_class!()),
+                target <- Weak::new(ops, c"softclock_target", static_lock_class!()),
+                timer <- Timer::new::<Self>(),
+                work <- Work::new(c"softclock_work", static_lock_class!()),
+                links <- ListLinks::new(),
+                tracker <- AtomicTracker::new(),
+                hub,
+                client,
+                place,
+                name,
+                id,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Arms the timer for `due`, replacing a pending run. Any context but NMI; never blocks.
+    #[inline(never)]
+    pub(crate) fn arm(&self, due: Instant) -> Arm {
+        let mut state = self.state.lock();
+        let answer = state.life.arm();
+        if matches!(answer, Arm::Refused(_)) {
+            bump(&mut state.stats.refused);
+        } else {
+            self.start(&mut state, due);
+        }
+        answer
+    }
+
+    /// Arms the timer for `after` from now.
+    #[inline(never)]
+    pub(crate) fn arm_after(&self, after: Delta) -> Arm {
+        self.arm(now() + after)
+    }
+
+    /// Cancels a pending run. Any context but NMI; never blocks.
+    #[inline(never)]
+    pub(crate) fn stop(&self) -> Stop {
+        let mut state = self.state.lock();
+        let own = Self::is_own(&state);
+        let before = state.life;
+        let answer = state.life.stop(own);
+        self.forget_pending(&mut state, before);
+        answer
+    }
+
+    /// Cancels a pending run and waits for one in progress.
+    #[inline(never)]
+    pub(crate) fn drain(&self, task: &Task) -> Result<Drain, WouldDeadlock> {
+        self.end_runs(task, false)
+    }
+
+    /// As [`drain`](Self::drain), and refuses every later arm.
+    #[inline(never)]
+    pub(crate) fn shutdown(&self, task: &Task) -> Result<Drain, WouldDeadlock> {
+        self.end_runs(task, true)
+    }
+
+    /// Whether a run is owed.
+    #[inline(never)]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state.lock().life.is_pending()
+    }
+
+    /// Whether arming is refused for ever.
+    #[inline(never)]
+    pub(crate) fn is_shut(&self) -> bool {
+        self.state.lock().life.is_shut()
+    }
+
+    /// Gives the node up: the client's object, or its code, is going. Any context but NMI; never
+    /// blocks. Where the object is being dropped, a run in progress has no client's code left to
+    /// execute, as it would hold a reference.
+    #[inline(never)]
+    pub(crate) fn detach(this: &Arc<Self>) {
+        let mut state = this.state.lock();
+        state.life.shut();
+        let before = state.life;
+        state.life.stop(false);
+        this.forget_pending(&mut state, before);
+        state.detached = true;
+        drop(state);
+        Reaper::take(&this.hub, this.clone());
+    }
+
+    /// A view for debugfs; `None` when the owner has let go.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        let state = self.state.lock();
+        (!state.detached).then(|| Snapshot {
+            shown: state.life.shown(),
+            due: state.life.is_armed().then_some(state.due),
+            stats: state.stats,
+        })
+    }
+
+    /// Says in the log that the owner's module has left this timer behind.
+    pub(crate) fn report_leak(&self) {
+        let shown = self.state.lock().life.shown();
+        pr_warn!(
+            "client {} left callout {} (id {}, {}) behind\n",
+            self.client.name(),
+            self.name.as_str(),
+            self.id,
+            shown.as_str(),
+        );
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    pub(crate) fn is_detached(&self) -> bool {
+        self.state.lock().detached
+    }
+
+    fn start(&self, state: &mut State, due: Instant) {
+        state.due = due;
+        bump(&mut state.stats.armed);
+        self.timer.start(due.as_nanos());
+    }
+
+    /// What `before` still owed is gone: the queue entry too, so that an idle timer costs nothing.
+    fn forget_pending(&self, state: &mut State, before: Life) {
+        if before.is_pending() {
+            bump(&mut state.stats.cancelled);
+        }
+        if before.is_armed() {
+            self.timer.unqueue();
+        }
+    }
+
+    fn is_own(state: &State) -> bool {
+        state.runner.is_some_and(Runner::is_here)
+    }
+
+    fn end_runs(&self, task: &Task, shut: bool) -> Result<Drain, WouldDeadlock> {
+        let mut state = self.state.lock();
+        if shut {
+            state.life.shut();
+        }
+        let own = Self::is_own(&state);
+        let before = state.life;
+        let how = state.life.drain(own);
+        self.forget_pending(&mut state, before);
+        let run = state.stats.fired;
+        drop(state);
+        match how {
+            Draining::Done(answer) => Ok(answer),
+            Draining::Own => Err(WouldDeadlock),
+            Draining::Wait => {
+                wait::until(task, || self.has_ended(run));
+                Ok(Drain::Finished)
+            }
+        }
+    }
+
+    /// Whether the run that was number `run` is over: another one may have begun since.
+    fn has_ended(&self, run: u64) -> bool {
+        let state = self.state.lock();
+        !state.life.is_running() || state.stats.fired != run
+    }
+
+    /// The deadline has come: softirq context, from `sys::hrtimer`.
+    fn on_timer(this: ArcBorrow<'_, Self>) {
+        let mut state = this.state.lock();
+        // Queued again since: somebody re-armed while this expiry was on its way here.
+        if this.timer.is_queued() || !state.life.expire() {
+            return;
+        }
+        drop(state);
+        match this.place {
+            Place::Soft => Self::execute(this),
+            Place::Task => {
+                // Already enqueued: then it will find the run that is owed now.
+                let _ = this.hub.queue().enqueue(Arc::from(this));
+            }
+        }
+    }
+
+    /// Calls the client, if a run is still owed.
+    fn execute(this: ArcBorrow<'_, Self>) {
+        let Some((held, firing)) = this.begin() else {
+            return;
+        };
+        let next = held.run(firing);
+        // Rule 2: the reference goes before the run ends. Rule 3: the last one goes to the reaper.
+        let last = held.put().err();
+        let reap = last.is_some();
+        if this.end(next, last) {
+            wait::wake();
+        }
+        if reap {
+            Reaper::take(&this.hub, Arc::from(this));
+        }
+    }
+
+    fn begin(&self) -> Option<(Held<Firing, Next>, Firing)> {
+        let mut state = self.state.lock();
+        if !state.life.begin() {
+            return None;
+        }
+        let Some(held) = self.target.get() else {
+            // The object is going; its drop is about to detach this node.
+            state.life.end(false);
+            return None;
+        };
+        let began = now();
+        state.runner = Some(Runner::current());
+        bump(&mut state.stats.fired);
+        let late = began.since(state.due).as_nanos();
+        state.stats.late_max_ns = state.stats.late_max_ns.max(late);
+        let firing = Firing {
+            due: state.due,
+            began,
+        };
+        Some((held, firing))
+    }
+
+    /// Ends a run; says whether somebody waits for that.
+    fn end(&self, next: Next, last: Option<Held<Firing, Next>>) -> bool {
+        let due = match next {
+            Next::Stop => None,
+            Next::After(delta) => Some(now() + delta),
+            Next::At(due) => Some(due),
+        };
+        let mut state = self.state.lock();
+        state.runner = None;
+        if last.is_some() {
+            // Nobody owns the object any more, so nobody wants another run.
+            let before = state.life;
+            state.life.stop(false);
+            self.forget_pending(&mut state, before);
+            state.last = last;
+        }
+        let end = state.life.end(due.is_some());
+        if let (true, Some(due)) = (end.rearm, due) {
+            self.start(&mut state, due);
+        }
+        end.wake
+    }
+}
+
+/// Counts one more.
+fn bump(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
+
+impl WorkItem for Node {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        Self::execute(this.as_arc_borrow());
+    }
+}
+
+/// Nodes waiting for what an interrupt cannot do: dropping a client's object whose last reference
+/// a run held, and freeing a node whose object is gone.
+#[pin_data]
+pub(crate) struct Reaper {
+    #[pin]
+    nodes: RawLock<List<Node>>,
+}
+
+impl Reaper {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            nodes <- RawLock::new(List::new(), c"softclock_reaper", static_lock_class!()),
+        })
+    }
+
+    /// Takes a node to look after. Any context but NMI; never blocks, never allocates.
+    fn take(hub: &Arc<Hub>, node: Arc<Node>) {
+        // Already there: it will be looked after in the state it is in by then.
+        if let Ok(node) = ListArc::try_from_arc(node) {
+            hub.reaper().nodes.lock().push_back(node);
+        }
+        Hub::reap_soon(hub);
+    }
+
+    /// Looks after all nodes taken. Task context; runs drops of clients.
+    pub(crate) fn run(hub: &Hub) {
+        loop {
+            // A statement of its own: the lock is released before the node is looked after.
+            let taken = hub.reaper().nodes.lock().pop_front();
+            let Some(node) = taken.map(ListArc::into_arc) else {
+                return;
+            };
+            let last = node.state.lock().last.take();
+            // May call the client's drop, which detaches this node and others.
+            drop(last);
+            if node.is_detached() {
+                node.timer.quiesce();
+                hub.registry().remove(&node);
+            }
+        }
+    }
+}

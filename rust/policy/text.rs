@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The record format of the debugfs files: one record a line, `kind key=value key=value`.
+//!
+//! Units stand in the keys (`due_ns`). Values are decimal numbers or single words, so a record
+//! splits at blanks and `=` with no quoting.
+
+#![forbid(unsafe_code)]
+
+/// The version of the format, bumped when a key changes its meaning or goes away.
+pub(crate) const FORMAT: u64 = 1;
+
+/// One line under construction, in a fixed buffer: nothing is allocated to print.
+pub(crate) struct Line {
+    buf: [u8; Line::MAX],
+    len: usize,
+}
+
+impl Line {
+    /// The longest line, its newline included. Longer ones are cut, never split.
+    pub(crate) const MAX: usize = 512;
+
+    /// Begins a record of `kind`.
+    pub(crate) fn record(kind: &str) -> Self {
+        let mut line = Self {
+            buf: [0; Self::MAX],
+            len: 0,
+        };
+        line.push(kind.as_bytes());
+        line
+    }
+
+    /// The first line of every file: format, ABI of the module, and the time it was read.
+    pub(crate) fn header(abi: &str, now_ns: i64) -> Self {
+        let mut line = Self {
+            buf: [0; Self::MAX],
+            len: 0,
+        };
+        line.push(b"format=");
+        line.push_number(FORMAT);
+        line.word("abi", abi).number("now_ns", now_ns);
+        line
+    }
+
+    /// Adds `key=value` with a word for a value.
+    pub(crate) fn word(&mut self, key: &str, value: &str) -> &mut Self {
+        self.key(key);
+        self.push(value.as_bytes());
+        self
+    }
+
+    /// Adds `key=value` with a signed number for a value.
+    pub(crate) fn number(&mut self, key: &str, value: i64) -> &mut Self {
+        self.key(key);
+        if value < 0 {
+            self.push(b"-");
+        }
+        self.push_number(value.unsigned_abs());
+        self
+    }
+
+    /// Adds `key=value` with a counter for a value.
+    pub(crate) fn count(&mut self, key: &str, value: u64) -> &mut Self {
+        self.key(key);
+        self.push_number(value);
+        self
+    }
+
+    /// Ends the line and gives its bytes.
+    pub(crate) fn end(&mut self) -> &[u8] {
+        let last = self.len.min(Self::MAX - 1);
+        if let Some(slot) = self.buf.get_mut(last) {
+            *slot = b'\n';
+        }
+        self.len = last.saturating_add(1);
+        self.buf.get(..self.len).unwrap_or(b"\n")
+    }
+
+    fn key(&mut self, key: &str) {
+        self.push(b" ");
+        self.push(key.as_bytes());
+        self.push(b"=");
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        // The last byte belongs to the newline.
+        let room = (Self::MAX - 1).saturating_sub(self.len);
+        let take = bytes.len().min(room);
+        let end = self.len.saturating_add(take);
+        if let (Some(slot), Some(from)) = (self.buf.get_mut(self.len..end), bytes.get(..take)) {
+            slot.copy_from_slice(from);
+            self.len = end;
+        }
+    }
+
+    fn push_number(&mut self, mut value: u64) {
+        // 20 digits hold u64::MAX.
+        let mut digits = [b'0'; 20];
+        let mut first = digits.len();
+        for (at, slot) in digits.iter_mut().enumerate().rev() {
+            *slot = DIGITS.get((value % 10) as usize).copied().unwrap_or(b'?');
+            first = at;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        self.push(digits.get(first..).unwrap_or(&[]));
+    }
+}
+
+const DIGITS: &[u8; 10] = b"0123456789";

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All timers and their owners: for inspection, and for what a leaving module forgot.
+//!
+//! Task context throughout; a mutex protects it, and the hot paths never come here.
+
+use crate::{
+    inflight::{Firing, Node, Place},
+    policy::{life::Next, name::Name},
+    sys::{
+        context::Task,
+        module::{ModuleId, Owner, NAME_MAX},
+        target::Ops,
+    },
+    Hub,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::RBTree,
+    sync::{Arc, Mutex},
+};
+
+/// A module that has, or had, timers.
+#[pin_data]
+pub(crate) struct Client {
+    name: [u8; NAME_MAX],
+    name_len: usize,
+    #[pin]
+    state: Mutex<ClientState>,
+}
+
+struct ClientState {
+    module: ModuleId,
+    leaving: bool,
+    counts: Counts,
+}
+
+/// What debugfs shows of a client.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counts {
+    /// Timers that exist.
+    pub(crate) objects: u64,
+    /// Timers ever made.
+    pub(crate) made: u64,
+    /// Timers it left behind when it was unloaded.
+    pub(crate) leaked: u64,
+}
+
+impl Client {
+    fn new(owner: Owner) -> Result<Arc<Self>> {
+        let mut name = [0; NAME_MAX];
+        let name_len = owner.name(&mut name);
+        Arc::pin_init(
+            pin_init!(Self {
+                name,
+                name_len,
+                state <- new_mutex!(ClientState {
+                    module: owner.id(),
+                    leaving: false,
+                    counts: Counts::default(),
+                }),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The module's name.
+    pub(crate) fn name(&self) -> &str {
+        let bytes = self.name.get(..self.name_len).unwrap_or(&[]);
+        core::str::from_utf8(bytes).unwrap_or("?")
+    }
+
+    /// Whether this is the loaded module `module`.
+    pub(crate) fn is(&self, module: ModuleId) -> bool {
+        self.state.lock().module == module
+    }
+
+    /// The module is loaded (again, at another address).
+    fn comes_back(&self, owner: Owner) {
+        let mut state = self.state.lock();
+        if state.module != owner.id() {
+            state.module = owner.id();
+            state.leaving = false;
+        }
+    }
+
+    /// Whether the module is loaded, and its counts.
+    pub(crate) fn shown(&self) -> (bool, Counts) {
+        let state = self.state.lock();
+        (state.module != ModuleId::NONE, state.counts)
+    }
+}
+
+struct Tables {
+    next_id: u64,
+    nodes: RBTree<u64, Arc<Node>>,
+    clients: RBTree<u64, Arc<Client>>,
+}
+
+/// The tables.
+#[pin_data]
+pub(crate) struct Registry {
+    #[pin]
+    tables: Mutex<Tables>,
+}
+
+/// How to make a timer.
+pub(crate) struct Spec {
+    pub(crate) owner: Owner,
+    pub(crate) ops: &'static Ops<Firing, Next>,
+    pub(crate) place: Place,
+    pub(crate) name: Name,
+}
+
+impl Registry {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            tables <- new_mutex!(Tables {
+                next_id: 1,
+                nodes: RBTree::new(),
+                clients: RBTree::new(),
+            }),
+        })
+    }
+
+    /// Makes a timer, and keeps it until it is removed.
+    pub(crate) fn make(&self, hub: &Arc<Hub>, spec: Spec) -> Result<Arc<Node>> {
+        let client = self.client(spec.owner)?;
+        let mut tables = self.tables.lock();
+        let id = tables.next_id;
+        let node = Node::new(
+            hub.clone(),
+            client.clone(),
+            spec.ops,
+            spec.place,
+            spec.name,
+            id,
+        )?;
+        // Under the client's lock, so that a module found leaving makes no more timers.
+        let mut state = client.state.lock();
+        if state.leaving {
+            return Err(ENODEV);
+        }
+        tables
+            .nodes
+            .try_create_and_insert(id, node.clone(), GFP_KERNEL)?;
+        tables.next_id = id.saturating_add(1);
+        state.counts.objects = state.counts.objects.saturating_add(1);
+        state.counts.made = state.counts.made.saturating_add(1);
+        Ok(node)
+    }
+
+    /// Forgets a timer whose owner has let go; harmless when that was done before.
+    pub(crate) fn remove(&self, node: &Arc<Node>) {
+        let gone = self.tables.lock().nodes.remove_node(&node.id());
+        if gone.is_some() {
+            let mut state = node.client().state.lock();
+            state.counts.objects = state.counts.objects.saturating_sub(1);
+        }
+        // `gone` is dropped here, after the locks: it may be the last reference.
+    }
+
+    /// Up to `rows.capacity()` timers from id `from` on.
+    pub(crate) fn nodes_from(&self, from: u64, rows: &mut KVec<Arc<Node>>) {
+        let mut tables = self.tables.lock();
+        let mut cursor = tables.nodes.cursor_lower_bound_mut(&from);
+        while let Some(here) = cursor {
+            if rows.push_within_capacity(here.current().1.clone()).is_err() {
+                return;
+            }
+            cursor = here.move_next();
+        }
+    }
+
+    /// Up to `rows.capacity()` clients from key `from` on, each with its key.
+    pub(crate) fn clients_from(&self, from: u64, rows: &mut KVec<(u64, Arc<Client>)>) {
+        let mut tables = self.tables.lock();
+        let mut cursor = tables.clients.cursor_lower_bound_mut(&from);
+        while let Some(here) = cursor {
+            let (key, client) = here.current();
+            if rows.push_within_capacity((*key, client.clone())).is_err() {
+                return;
+            }
+            cursor = here.move_next();
+        }
+    }
+
+    /// Ends everything `module` has left: called when its exit has run and its code is still there.
+    pub(crate) fn leave(&self, hub: &Arc<Hub>, module: ModuleId, task: &Task) {
+        let Some(client) = self.client_of(module) else {
+            return;
+        };
+        client.state.lock().leaving = true;
+        // What its exit has dropped is no leak.
+        hub.reap_now();
+        let mut leaked: u64 = 0;
+        let mut from = 0;
+        while let Some(node) = self.next_of(&client, from) {
+            from = node.id().saturating_add(1);
+            leaked = leaked.saturating_add(1);
+            if leaked <= NAMED {
+                node.report_leak();
+            }
+            // This is no callback, so it does not refuse to wait.
+            let _ = node.shutdown(task);
+            Node::detach(&node);
+        }
+        hub.reap_now();
+        if leaked > 0 {
+            pr_warn!(
+                "client {} left {} callouts behind: all shut down and drained\n",
+                client.name(),
+                leaked,
+            );
+        }
+        let mut state = client.state.lock();
+        state.counts.leaked = state.counts.leaked.saturating_add(leaked);
+        state.module = ModuleId::NONE;
+    }
+
+    /// The record of `owner`, made when it is new. A module loaded again goes on with its record.
+    fn client(&self, owner: Owner) -> Result<Arc<Client>> {
+        let fresh = Client::new(owner)?;
+        let mut tables = self.tables.lock();
+        let known = tables.clients.values().find(|c| c.name() == fresh.name());
+        if let Some(client) = known.cloned() {
+            client.comes_back(owner);
+            return Ok(client);
+        }
+        let key = tables.next_id;
+        tables
+            .clients
+            .try_create_and_insert(key, fresh.clone(), GFP_KERNEL)?;
+        tables.next_id = key.saturating_add(1);
+        Ok(fresh)
+    }
+
+    fn client_of(&self, module: ModuleId) -> Option<Arc<Client>> {
+        let tables = self.tables.lock();
+        let found = tables.clients.values().find(|client| client.is(module));
+        found.cloned()
+    }
+
+    /// The first timer of `client` from id `from` on.
+    fn next_of(&self, client: &Arc<Client>, from: u64) -> Option<Arc<Node>> {
+        let mut tables = self.tables.lock();
+        let mut cursor = tables.nodes.cursor_lower_bound_mut(&from);
+        while let Some(here) = cursor {
+            let node = here.current().1;
+            if Arc::ptr_eq(node.client(), client) && !node.is_detached() {
+                return Some(node.clone());
+            }
+            cursor = here.move_next();
+        }
+        None
+    }
+}
+
+/// How many forgotten timers are named in the log, one by one.
+const NAMED: u64 = 100;

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which context this is, and who is executing.
+
+use super::bindings as b;
+use core::marker::PhantomData;
+use kernel::{bindings, prelude::*};
+
+/// Proof that the holder executes in a task that may sleep.
+///
+/// Whatever may block in softclock asks for a `&Task`. A callback in softirq context is given none,
+/// so waiting for a timer there does not compile. It cannot be sent to another thread.
+///
+/// # Examples
+///
+/// ```ignore
+/// let task = Task::new()?;                     // init and exit of a module, ioctl, kthread ...
+/// heartbeat.callout::<Soft>().drain(&task)?;
+/// ```
+pub struct Task(PhantomData<*mut ()>);
+
+impl Task {
+    /// The current context, where it is a task and may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EWOULDBLOCK` (`EAGAIN`) in an interrupt, a softirq, an RCU reader, or with preemption or
+    /// interrupts off. A kernel built without `CONFIG_PREEMPT_COUNT` cannot see that a spinlock is
+    /// held.
+    #[inline(never)]
+    pub fn new() -> Result<Self> {
+        // SAFETY: The function only reads the current context.
+        if unsafe { b::softclock_may_sleep() } {
+            Ok(Self(PhantomData))
+        } else {
+            Err(EAGAIN)
+        }
+    }
+
+    /// The context of a work item, which is a task by construction.
+    pub(crate) const fn in_work_item() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// Identifies the task that executes a callback. Only good for comparing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Runner(usize);
+
+impl Runner {
+    /// Whoever executes this. In a softirq it is the interrupted task, which cannot move while the
+    /// softirq executes.
+    pub(crate) fn current() -> Self {
+        Self(kernel::task::Task::current_raw() as usize)
+    }
+
+    /// Whether this code executes inside what `self` recorded. A hard interrupt on top of it is not
+    /// inside: it came from elsewhere.
+    pub(crate) fn is_here(self) -> bool {
+        // SAFETY: The function only reads the current context.
+        self == Self::current() && !unsafe { b::softclock_in_hardirq() }
+    }
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds. Any context but NMI.
+pub(crate) fn monotonic_ns() -> i64 {
+    // SAFETY: `ktime_get` may be called from any context but NMI and has no other precondition.
+    unsafe { bindings::ktime_get() }
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! debugfs files that list records.
+//!
+//! The kernel crate's debugfs renders a whole file in one go, again and again until it fits, and
+//! lets its module be unloaded under an open file. These are seq_files: a cursor walks the records
+//! in batches, and `owner` is set, so an open file pins the module.
+//!
+//! INVARIANT 1: `seq_file::private` of an open file is a `KBox<Cursor<T>>`, made by `open` and
+//! taken back by `release`. seq_file serialises all calls for one open file.
+//! INVARIANT 2: `inode::i_private` is the `Arc<T>` of a [`File`], which outlives every `open`:
+//! removing the file waits for calls in progress and refuses new ones.
+
+use core::ptr;
+use kernel::{
+    bindings,
+    ffi::{c_int, c_void},
+    prelude::*,
+    sync::{Arc, ArcBorrow},
+    types::Opaque,
+};
+
+/// Rows fetched at a time; a table holds its lock for this many.
+pub(crate) const BATCH: usize = 64;
+
+/// Records in ascending order of a key.
+pub(crate) trait Table: Send + Sync + 'static {
+    /// What is copied under the table's lock.
+    type Row;
+
+    /// Writes the first line.
+    fn header(&self, out: &mut Out);
+
+    /// Appends up to [`BATCH`] rows with a key of at least `from`, in order, into the capacity of
+    /// `rows`; nothing is allocated.
+    fn fetch(&self, from: u64, rows: &mut KVec<Self::Row>);
+
+    /// The key of a row.
+    fn key(row: &Self::Row) -> u64;
+
+    /// Writes one row. No lock held.
+    fn show(&self, row: &Self::Row, out: &mut Out);
+}
+
+/// Where lines go.
+pub(crate) struct Out(*mut bindings::seq_file);
+
+impl Out {
+    /// Writes bytes. When the buffer is full, seq_file shows the row again into a larger one.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        // SAFETY: The file is open during `show` (invariant 1), and the slice is valid.
+        unsafe { bindings::seq_write(self.0, bytes.as_ptr().cast(), bytes.len()) };
+    }
+}
+
+struct Cursor<T: Table> {
+    table: Arc<T>,
+    rows: KVec<T::Row>,
+    at: usize,
+    header: bool,
+}
+
+impl<T: Table> Cursor<T> {
+    fn rewind(&mut self) {
+        self.rows.clear();
+        self.at = 0;
+        self.header = true;
+    }
+
+    /// The current record as seq_file's token; null at the end.
+    fn token(&mut self) -> *mut c_void {
+        if self.header || self.at < self.rows.len() {
+            ptr::from_mut(self).cast()
+        } else {
+            ptr::null_mut()
+        }
+    }
+
+    fn advance(&mut self) {
+        let from = match self.rows.get(self.at) {
+            _ if self.header => 0,
+            Some(row) => T::key(row).saturating_add(1),
+            None => return,
+        };
+        self.at = if self.header {
+            0
+        } else {
+            self.at.saturating_add(1)
+        };
+        self.header = false;
+        if self.at >= self.rows.len() {
+            self.rows.clear();
+            self.at = 0;
+            self.table.fetch(from, &mut self.rows);
+        }
+    }
+
+    fn show(&self, out: &mut Out) {
+        if self.header {
+            self.table.header(out);
+        } else if let Some(row) = self.rows.get(self.at) {
+            self.table.show(row, out);
+        }
+    }
+}
+
+/// The functions of the files that list a `T`.
+struct Functions<T>(core::marker::PhantomData<T>);
+
+impl<T: Table> Functions<T> {
+    const SEQ: bindings::seq_operations = bindings::seq_operations {
+        start: Some(Self::start),
+        stop: Some(Self::stop),
+        next: Some(Self::next),
+        show: Some(Self::show),
+    };
+
+    /// # Safety
+    ///
+    /// `seq` is an open file of this type.
+    unsafe fn cursor<'a>(seq: *mut bindings::seq_file) -> &'a mut Cursor<T> {
+        // SAFETY: Invariant 1.
+        unsafe { &mut *(*seq).private.cast::<Cursor<T>>() }
+    }
+
+    /// The record at `pos`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the kernel only, for a file made with these functions.
+    unsafe extern "C" fn start(seq: *mut bindings::seq_file, pos: *mut i64) -> *mut c_void {
+        // SAFETY: Called by seq_file on an open file.
+        let (cursor, pos) = unsafe { (Self::cursor(seq), *pos) };
+        if pos == 0 {
+            cursor.rewind();
+        }
+        cursor.token()
+    }
+
+    /// The record after `pos`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the kernel only, for a file made with these functions.
+    unsafe extern "C" fn next(
+        seq: *mut bindings::seq_file,
+        _token: *mut c_void,
+        pos: *mut i64,
+    ) -> *mut c_void {
+        // SAFETY: Called by seq_file on an open file; `pos` is its own.
+        let cursor = unsafe {
+            *pos = (*pos).saturating_add(1);
+            Self::cursor(seq)
+        };
+        cursor.advance();
+        cursor.token()
+    }
+
+    /// Nothing is held between records.
+    ///
+    /// # Safety
+    ///
+    /// Called by the kernel only, for a file made with these functions.
+    unsafe extern "C" fn stop(_seq: *mut bindings::seq_file, _token: *mut c_void) {}
+
+    /// Writes the current record.
+    ///
+    /// # Safety
+    ///
+    /// Called by the kernel only, for a file made with these functions.
+    unsafe extern "C" fn show(seq: *mut bindings::seq_file, _token: *mut c_void) -> c_int {
+        // SAFETY: Called by seq_file on an open file.
+        unsafe { Self::cursor(seq) }.show(&mut Out(seq));
+        0
+    }
+
+    /// Opens the file with a cursor of its own.
+    ///
+    /// # Safety
+    ///
+    /// Called by the kernel only, for a file made with these functions.
+    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: `inode` is the one being opened.
+        let table = unsafe { (*inode).i_private }.cast::<T>();
+        // SAFETY: Invariant 2: a live `Arc<T>`, whose count is left alone.
+        let table = unsafe { ArcBorrow::from_raw(table) };
+        kernel::error::from_result(|| {
+            let cursor = KBox::new(
+                Cursor {
+                    table: table.into(),
+                    rows: KVec::with_capacity(BATCH, GFP_KERNEL)?,
+                    at: 0,
+                    header: true,
+                },
+                GFP_KERNEL,
+            )?;
+            // SAFETY: `file` is being opened; the operations live for ever.
+            kernel::error::to_result(unsafe { bindings::seq_open(file, &Self::SEQ) })?;
+            // SAFETY: `seq_open` succeeded, so the file's private data is a seq_file.
+            // Invariant 1.
+            unsafe {
+                (*(*file).private_data.cast::<bindings::seq_file>()).private =
+                    KBox::into_raw(cursor).cast();
+            }
+            Ok(0)
+        })
+    }
+
+    /// Closes the file.
+    ///
+    /// # Safety
+    ///
+    /// Called by the kernel only, for a file made with these functions.
+    unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: Invariant 1: `open` put the box there; nobody uses it any more.
+        drop(unsafe {
+            let seq = (*file).private_data.cast::<bindings::seq_file>();
+            KBox::from_raw((*seq).private.cast::<Cursor<T>>())
+        });
+        // SAFETY: The file was opened by `seq_open`.
+        unsafe { bindings::seq_release(inode, file) }
+    }
+}
+
+extern "C" {
+    #[expect(
+        improper_ctypes,
+        reason = "an empty struct of the kernel lies deep inside; C made it"
+    )]
+    static __this_module: Opaque<bindings::module>;
+}
+
+/// The module this code is in. Never inlined: elsewhere the symbol means another module.
+#[inline(never)]
+fn this_module() -> *mut bindings::module {
+    // SAFETY: Only the address is taken.
+    unsafe { __this_module.get() }
+}
+
+/// A directory at the root of debugfs, removed with everything in it when dropped.
+pub(crate) struct Dir(*mut bindings::dentry);
+
+// SAFETY: debugfs may be used from any thread.
+unsafe impl Send for Dir {}
+// SAFETY: As above.
+unsafe impl Sync for Dir {}
+
+impl Dir {
+    /// Makes the directory. Without debugfs it is an error value that every call below accepts.
+    pub(crate) fn new(name: &CStr) -> Self {
+        // SAFETY: The name is NUL-terminated; a null parent is the root.
+        Self(unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), ptr::null_mut()) })
+    }
+
+    /// Adds a file that lists `table`, readable by root. It cannot fail: whoever opened the first of
+    /// several files must not see the module's init give up at the second.
+    pub(crate) fn file<T: Table>(
+        &self,
+        name: &CStr,
+        table: Arc<T>,
+        operations: Operations<T>,
+    ) -> File<T> {
+        // SAFETY: The name is NUL-terminated, `self.0` came from debugfs, and what the file uses
+        // lives in the `File` (invariant 2) and, while it is open, in this module.
+        let dentry = unsafe {
+            bindings::debugfs_create_file_full(
+                name.as_char_ptr(),
+                0o400,
+                self.0,
+                Arc::as_ptr(&table).cast_mut().cast(),
+                ptr::null(),
+                &*operations.functions,
+            )
+        };
+        File {
+            dentry,
+            _table: table,
+            _operations: operations,
+        }
+    }
+}
+
+/// The kernel's description of a file that lists a `T`.
+pub(crate) struct Operations<T> {
+    functions: KBox<bindings::file_operations>,
+    _table: core::marker::PhantomData<fn(T)>,
+}
+
+impl<T: Table> Operations<T> {
+    /// Allocates the description. Task context; may block.
+    pub(crate) fn new() -> Result<Self> {
+        let functions = KBox::new(
+            bindings::file_operations {
+                owner: this_module(),
+                open: Some(Functions::<T>::open),
+                read: Some(bindings::seq_read),
+                llseek: Some(bindings::seq_lseek),
+                release: Some(Functions::<T>::release),
+                ..pin_init::zeroed()
+            },
+            GFP_KERNEL,
+        )?;
+        Ok(Self {
+            functions,
+            _table: core::marker::PhantomData,
+        })
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        // SAFETY: `self.0` came from debugfs; error values are accepted.
+        unsafe { bindings::debugfs_remove(self.0) }
+    }
+}
+
+/// A file in debugfs, removed when dropped.
+pub(crate) struct File<T: Table> {
+    dentry: *mut bindings::dentry,
+    _table: Arc<T>,
+    _operations: Operations<T>,
+}
+
+// SAFETY: debugfs may be used from any thread, and `T` is `Send + Sync`.
+unsafe impl<T: Table> Send for File<T> {}
+// SAFETY: As above.
+unsafe impl<T: Table> Sync for File<T> {}
+
+impl<T: Table> Drop for File<T> {
+    fn drop(&mut self) {
+        // SAFETY: `dentry` came from debugfs; error values are accepted. This waits for calls in
+        // progress (invariant 2). The operations stay valid for files still open, because such a
+        // file pins the module and this is only dropped when the module leaves.
+        unsafe { bindings::debugfs_remove(self.dentry) }
+    }
+}

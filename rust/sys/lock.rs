@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A raw spinlock taken with interrupts off, with the kernel crate's own guard.
+//!
+//! Timers are armed and stopped from any context, on PREEMPT_RT too, so their lock must never sleep:
+//! the kernel crate's `SpinLock` does there, and it leaves interrupts on.
+
+use super::bindings as b;
+use kernel::{
+    bindings,
+    ffi::{c_char, c_ulong},
+    sync::lock::{Backend, Lock},
+};
+
+/// The lock backend: `raw_spin_lock_irqsave`.
+pub(crate) enum RawIrq {}
+
+/// Data behind a raw spinlock. Hold it briefly: nothing under it may allocate, sleep, wake a task or
+/// call a client.
+pub(crate) type RawLock<T> = Lock<T, RawIrq>;
+
+// SAFETY: A raw spinlock admits one owner at a time; `relock` is the default, which locks again.
+unsafe impl Backend for RawIrq {
+    type State = bindings::raw_spinlock_t;
+    type GuardState = c_ulong;
+
+    unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
+        // SAFETY: `ptr` is valid for writes, `name` and `key` for ever: the contract of `init`.
+        unsafe { b::softclock_raw_lock_init(ptr, name, key) }
+    }
+
+    unsafe fn lock(ptr: *mut Self::State) -> Self::GuardState {
+        // SAFETY: The lock was initialised: the contract of `lock`.
+        unsafe { b::softclock_raw_lock_irqsave(ptr) }
+    }
+
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<Self::GuardState> {
+        let mut flags = 0;
+        // SAFETY: The lock was initialised: the contract of `try_lock`.
+        unsafe { b::softclock_raw_trylock_irqsave(ptr, &mut flags) }.then_some(flags)
+    }
+
+    unsafe fn unlock(ptr: *mut Self::State, guard_state: &Self::GuardState) {
+        // SAFETY: The caller owns the lock and `guard_state` came from taking it.
+        unsafe { b::softclock_raw_unlock_irqrestore(ptr, *guard_state) }
+    }
+
+    unsafe fn assert_is_held(ptr: *mut Self::State) {
+        // SAFETY: The lock was initialised: the contract of `assert_is_held`.
+        unsafe { b::softclock_raw_assert_held(ptr) }
+    }
+}
