@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Arming, stopping, draining: what each answers in each state.
+
+use crate::{
+    harness::{both, check, Case, Verdict},
+    subject::{
+        is_soft, pause_us, sleep_ms, sleep_until, while_running, Act, Subject, SAW_PENDING,
+        SAW_REARMED, SAW_TASK,
+    },
+};
+use softclock::{prelude::*, Kind};
+
+pub(crate) const CASES: &[&[Case]] = &[
+    &both!("callout-1 stop of a callout never armed is Idle", stop_idle),
+    &both!(
+        "callout-2 drain of a callout never armed returns Idle",
+        drain_idle
+    ),
+    &both!("callout-3 a stopped callout does not run", stop_pending),
+    &both!("callout-4 stop after the run is Idle", stop_fired),
+    &both!(
+        "callout-5 stop of a running callback answers Running and does not wait",
+        stop_running
+    ),
+    &both!(
+        "callout-6 drain waits for a running callback",
+        drain_running
+    ),
+    &both!(
+        "callout-7 stop removes the re-arm of a running callback",
+        stop_rearmed
+    ),
+    &both!(
+        "callout-8 drain removes the re-arm of a running callback",
+        drain_rearmed
+    ),
+    &both!(
+        "callout-9 drain ends a callback that always re-arms, 10000 times",
+        drain_always
+    ),
+    &both!(
+        "callout-12 arming a running callout is New, and both runs happen",
+        arm_running
+    ),
+    &both!(
+        "callout-13 re-arming replaces: one run, at the last deadline",
+        rearm_pending
+    ),
+    &both!("callout-14 arming an idle callout is New", arm_idle),
+    &both!(
+        "callout-18 pending until the callback begins",
+        pending_until_begin
+    ),
+    &both!(
+        "callout-21 pending inside a callback that has re-armed itself",
+        pending_rearmed
+    ),
+    &both!(
+        "callout-23 a delay of 0, -1 or the minimum runs soon",
+        tiny_delays
+    ),
+    &both!(
+        "callout-24 a deadline in the past runs at once",
+        past_deadline
+    ),
+    &both!(
+        "callout-25 a deadline in the future is never early",
+        future_deadline
+    ),
+    &both!(
+        "callout-26 delays of 1 us to 1 s are never early",
+        delays_never_early
+    ),
+    &both!(
+        "callout-27 delays to the end of time are accepted and cancelled",
+        endless_delays
+    ),
+    &both!(
+        "callbacks execute in the context their type says",
+        context_is_true
+    ),
+];
+
+fn stop_idle<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    check!(subject.timer.stop() == Stop::Idle);
+    check!(!subject.timer.is_pending());
+    sleep_ms(20);
+    check!(subject.runs() == 0);
+    Ok(())
+}
+
+fn drain_idle<K: Kind>(task: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    check!(subject.timer.drain(task) == Ok(Drain::Idle));
+    Ok(())
+}
+
+fn stop_pending<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    check!(subject.callout::<K>().arm_after(Delta::from_secs(1)) == Arm::New);
+    sleep_ms(10);
+    check!(subject.timer.stop() == Stop::Cancelled);
+    check!(!subject.timer.is_pending());
+    check!(subject.timer.stop() == Stop::Idle);
+    sleep_ms(1_200);
+    check!(subject.runs() == 0);
+    Ok(())
+}
+
+fn stop_fired<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    subject.callout::<K>().arm_after(Delta::from_millis(50));
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
+    sleep_ms(5);
+    check!(subject.timer.stop() == Stop::Idle);
+    check!(subject.runs() == 1);
+    Ok(())
+}
+
+fn stop_running<K: Kind>(_: &Task) -> Verdict {
+    while_running::<K>(Act::Hold, |subject| {
+        check!(subject.timer.stop() == Stop::Running);
+        // It did not wait: nobody has released the callback yet.
+        check!(subject.ended.load(Acquire) == 0);
+        Ok(())
+    })
+}
+
+fn drain_running<K: Kind>(task: &Task) -> Verdict {
+    while_running::<K>(Act::Hold, |subject| {
+        subject.release.store(true, Release);
+        let answer = subject.timer.drain(task);
+        // A soft callback may have ended before the drain looked.
+        check!(answer == Ok(Drain::Finished) || (is_soft::<K>() && answer == Ok(Drain::Idle)));
+        check!(subject.ended.load(Acquire) == 1);
+        Ok(())
+    })
+}
+
+fn stop_rearmed<K: Kind>(_: &Task) -> Verdict {
+    while_running::<K>(Act::RearmAndHold, |subject| {
+        check!(subject.timer.stop() == Stop::Running);
+        subject.release.store(true, Release);
+        sleep_ms(50);
+        check!(subject.runs() == 1);
+        Ok(())
+    })
+}
+
+fn drain_rearmed<K: Kind>(task: &Task) -> Verdict {
+    while_running::<K>(Act::RearmAndHold, |subject| {
+        subject.release.store(true, Release);
+        check!(subject.timer.drain(task).is_ok());
+        // The run the drain met, and none after: where the first had ended, the drain took the second.
+        let runs = subject.runs();
+        sleep_ms(50);
+        check!(subject.runs() == runs);
+        check!(subject.ended.load(Acquire) == runs);
+        Ok(())
+    })
+}
+
+fn drain_always<K: Kind>(task: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_nanos(1)))?;
+    let mut phase: u32 = 1;
+    for _ in 0..10_000 {
+        subject.callout::<K>().arm_after(Delta::ZERO);
+        // Any phase of the callback's life, from a generator with a fixed seed.
+        phase = phase.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        pause_us(i64::from(phase >> 27));
+        check!(subject.timer.drain(task).is_ok());
+        let runs = subject.runs();
+        check!(!subject.timer.is_pending());
+        check!(subject.ended.load(Acquire) == runs);
+        pause_us(2);
+        check!(subject.runs() == runs);
+    }
+    Ok(())
+}
+
+fn arm_running<K: Kind>(_: &Task) -> Verdict {
+    while_running::<K>(Act::Hold, |subject| {
+        check!(subject.callout::<K>().arm_after(Delta::ZERO) == Arm::New);
+        subject.release.store(true, Release);
+        check!(sleep_until(2_000, || subject.ended.load(Acquire) == 2));
+        sleep_ms(10);
+        check!(subject.runs() == 2);
+        Ok(())
+    })
+}
+
+fn rearm_pending<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    let start = softclock::now();
+    check!(subject.callout::<K>().arm_at(start + Delta::from_secs(10)) == Arm::New);
+    check!(subject.callout::<K>().arm_at(start + Delta::from_secs(5)) == Arm::Replaced);
+    let last = start + Delta::from_millis(200);
+    check!(subject.callout::<K>().arm_at(start + Delta::from_secs(1)) == Arm::Replaced);
+    check!(subject.callout::<K>().arm_at(last) == Arm::Replaced);
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
+    check!(subject.last_due_ns.load(Relaxed) == last.as_nanos());
+    sleep_ms(1_000);
+    check!(subject.runs() == 1);
+    Ok(())
+}
+
+fn arm_idle<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    check!(subject.callout::<K>().arm_after(Delta::from_secs(9)) == Arm::New);
+    check!(subject.timer.stop() == Stop::Cancelled);
+    check!(subject.callout::<K>().arm_after(Delta::from_secs(9)) == Arm::New);
+    Ok(())
+}
+
+fn pending_until_begin<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    subject.callout::<K>().arm_after(Delta::from_millis(50));
+    check!(subject.timer.is_pending() || subject.runs() == 1);
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
+    check!(!subject.saw(SAW_PENDING));
+    Ok(())
+}
+
+fn pending_rearmed<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::RearmAndHold, None)?;
+    subject.release.store(true, Release);
+    subject.callout::<K>().arm_after(Delta::ZERO);
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 2));
+    check!(subject.saw(SAW_REARMED));
+    Ok(())
+}
+
+fn tiny_delays<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    for (done, ns) in [(1, 0), (2, -1), (3, i64::MIN)] {
+        check!(subject.callout::<K>().arm_after(Delta::from_nanos(ns)) == Arm::New);
+        check!(sleep_until(2_000, || subject.ended.load(Acquire) == done));
+    }
+    Ok(())
+}
+
+fn past_deadline<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    for (done, due) in [
+        (1, Instant::BOOT),
+        (2, softclock::now()),
+        (3, Instant::from_nanos(-5)),
+    ] {
+        check!(subject.callout::<K>().arm_at(due) == Arm::New);
+        check!(sleep_until(2_000, || subject.ended.load(Acquire) == done));
+    }
+    Ok(())
+}
+
+fn future_deadline<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    for done in 1..=20 {
+        let due = softclock::now() + Delta::from_micros(done * 137);
+        subject.callout::<K>().arm_at(due);
+        check!(sleep_until(2_000, || subject.ended.load(Acquire) == done as u64));
+        check!(softclock::now() >= due);
+        check!(subject.last_due_ns.load(Relaxed) == due.as_nanos());
+    }
+    check!(subject.early.load(Relaxed) == 0);
+    Ok(())
+}
+
+fn delays_never_early<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    let delays = [
+        1, 2, 5, 10, 50, 100, 500, 1_000, 4_000, 20_000, 100_000, 1_000_000,
+    ];
+    for (before, us) in delays.into_iter().enumerate() {
+        let earliest = softclock::now() + Delta::from_micros(us);
+        subject.callout::<K>().arm_after(Delta::from_micros(us));
+        check!(sleep_until(4_000, || subject.ended.load(Acquire) == before as u64 + 1));
+        check!(subject.last_due_ns.load(Relaxed) >= earliest.as_nanos());
+    }
+    check!(subject.early.load(Relaxed) == 0);
+    Ok(())
+}
+
+fn endless_delays<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    let past_31_bits = Delta::from_millis(1 << 32);
+    for delay in [
+        Delta::from_secs(200),
+        past_31_bits,
+        Delta::from_secs(i64::MAX),
+        Delta::MAX,
+    ] {
+        check!(subject.callout::<K>().arm_after(delay) == Arm::New);
+        sleep_ms(2);
+        check!(subject.timer.is_pending());
+        check!(subject.timer.stop() == Stop::Cancelled);
+    }
+    check!(subject.callout::<K>().arm_at(Instant::NEVER) == Arm::New);
+    check!(subject.timer.stop() == Stop::Cancelled);
+    check!(subject.runs() == 0);
+    Ok(())
+}
+
+fn context_is_true<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    subject.callout::<K>().arm_after(Delta::ZERO);
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
+    check!(subject.saw(SAW_TASK) != is_soft::<K>());
+    Ok(())
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KTAP from inside the kernel.
+
+use softclock::prelude::*;
+
+/// Why a case did not pass.
+pub(crate) enum Fault {
+    /// An expectation did not hold.
+    Broken(&'static str, u32),
+    /// The kernel refused something the case needs.
+    Error(Error),
+    /// The circumstances it needs did not come about this time.
+    Retry,
+    /// This guest cannot show it.
+    Skip(&'static str),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+pub(crate) type Verdict = core::result::Result<(), Fault>;
+
+/// A case: what it shows, and how.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Task) -> Verdict,
+}
+
+/// Ends the case unless the expectation holds.
+macro_rules! check {
+    ($holds:expr) => {
+        if !$holds {
+            return Err($crate::harness::Fault::Broken(stringify!($holds), line!()));
+        }
+    };
+}
+pub(crate) use check;
+
+/// The same case for a callback in softirq and in task context.
+macro_rules! both {
+    ($name:literal, $case:ident) => {
+        [
+            $crate::harness::Case {
+                name: concat!($name, " (soft)"),
+                run: $case::<softclock::Soft>,
+            },
+            $crate::harness::Case {
+                name: concat!($name, " (task)"),
+                run: $case::<softclock::Task>,
+            },
+        ]
+    };
+}
+pub(crate) use both;
+
+pub(crate) fn run(suites: &[&[&[Case]]], task: &Task) {
+    let cases = || suites.iter().copied().flatten().copied().flatten();
+    pr_info!("1..{}\n", cases().count());
+    for (index, case) in cases().enumerate() {
+        report(index + 1, case.name, (case.run)(task));
+    }
+}
+
+fn report(number: usize, name: &str, verdict: Verdict) {
+    match verdict {
+        Ok(()) => pr_info!("ok {} {}\n", number, name),
+        Err(Fault::Skip(why)) => pr_info!("ok {} {} # SKIP {}\n", number, name, why),
+        Err(Fault::Broken(what, line)) => {
+            pr_info!("# line {}: expected {}\n", line, what);
+            pr_info!("not ok {} {}\n", number, name);
+        }
+        Err(Fault::Retry) => pr_info!("not ok {} {} (never came about)\n", number, name),
+        Err(Fault::Error(error)) => {
+            pr_info!("# {:?}\n", error);
+            pr_info!("not ok {} {}\n", number, name);
+        }
+    }
+}

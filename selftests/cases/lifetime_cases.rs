@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who may be gone when: shutdown, own callback, dropped objects, several waiters.
+
+use crate::{
+    harness::{both, check, Case, Fault, Verdict},
+    subject::{
+        is_soft, sleep_ms, sleep_until, while_running, Act, Subject, DROPPED, DROPPED_IN_TASK,
+        MADE, SAW_DEADLOCK, SAW_NEW, SAW_RUNNING,
+    },
+};
+use softclock::{prelude::*, Kind};
+
+pub(crate) const CASES: &[&[Case]] = &[
+    &[Case {
+        name: "callout-35 drain from the own callback is refused, not a deadlock (task)",
+        run: drain_own,
+    }],
+    &[Case {
+        name: "callout-35 shutdown from the own callback shuts down without waiting (task)",
+        run: shutdown_own,
+    }],
+    &both!(
+        "callout-36 stop from the own callback is Running; arming after it works",
+        stop_own
+    ),
+    &both!(
+        "callout-37 a callback may drop its own object; it dies in a task",
+        drop_own
+    ),
+    &both!("callout-38 dropping an armed object cancels it", drop_armed),
+    &both!(
+        "callout-38 dropping a re-arming object ends it",
+        drop_rearming
+    ),
+    &both!(
+        "callout-38 an object dropped during a run outlives the run",
+        drop_running
+    ),
+    &both!(
+        "callout-39 arming after shutdown is Refused",
+        arm_after_shutdown
+    ),
+    &both!(
+        "callout-39 arming while another thread drains is Refused",
+        arm_while_draining
+    ),
+    &both!(
+        "callout-40 four concurrent drains all return after the run",
+        four_drains
+    ),
+    &both!(
+        "a stop during a run drops what the callback returns",
+        stop_drops_next
+    ),
+    &[Case {
+        name: "names that are empty, too long or not one word are EINVAL",
+        run: bad_names,
+    }],
+];
+
+fn drain_own(_: &Task) -> Verdict {
+    let subject = Subject::<Task>::new(Act::DrainMyself, None)?;
+    subject.callout::<Task>().arm_after(Delta::ZERO);
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
+    check!(subject.saw(SAW_DEADLOCK));
+    Ok(())
+}
+
+fn shutdown_own(_: &Task) -> Verdict {
+    let subject = Subject::<Task>::new(Act::ShutMyself, Some(Delta::ZERO))?;
+    subject.callout::<Task>().arm_after(Delta::ZERO);
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
+    check!(subject.saw(SAW_DEADLOCK));
+    sleep_ms(20);
+    check!(subject.runs() == 1);
+    check!(subject.timer.is_shut());
+    Ok(())
+}
+
+fn stop_own<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::StopAndArm, None)?;
+    subject.callout::<K>().arm_after(Delta::ZERO);
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 2));
+    check!(subject.saw(SAW_RUNNING));
+    check!(subject.saw(SAW_NEW));
+    Ok(())
+}
+
+/// Waits until one more subject than `before` was dropped, and says whether it died in a task.
+fn one_dies(before: (u64, u64)) -> bool {
+    sleep_until(2_000, || DROPPED.load(Acquire) == before.0 + 1)
+        && DROPPED_IN_TASK.load(Acquire) == before.1 + 1
+}
+
+/// The counts of drops, once what earlier cases dropped is gone.
+fn dropped() -> (u64, u64) {
+    sleep_until(2_000, || DROPPED.load(Acquire) == MADE.load(Relaxed));
+    (DROPPED.load(Acquire), DROPPED_IN_TASK.load(Acquire))
+}
+
+fn drop_own<K: Kind>(_: &Task) -> Verdict {
+    let before = dropped();
+    let subject = Subject::<K>::new(Act::DropMyself, Some(Delta::ZERO))?;
+    subject.callout::<K>().arm_after(Delta::from_millis(5));
+    let me = subject.clone();
+    *me.me.lock() = Some(subject);
+    drop(me);
+    check!(one_dies(before));
+    Ok(())
+}
+
+fn drop_armed<K: Kind>(_: &Task) -> Verdict {
+    let before = dropped();
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    subject.callout::<K>().arm_after(Delta::from_millis(30));
+    drop(subject);
+    check!(DROPPED.load(Acquire) == before.0 + 1);
+    // A run now would use freed memory; the sanitizer guests would say so.
+    sleep_ms(60);
+    Ok(())
+}
+
+fn drop_rearming<K: Kind>(_: &Task) -> Verdict {
+    for round in 0..200 {
+        let before = dropped();
+        let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_nanos(1)))?;
+        subject.callout::<K>().arm_after(Delta::ZERO);
+        if round % 8 == 0 {
+            sleep_ms(1);
+        }
+        drop(subject);
+        check!(one_dies(before));
+    }
+    Ok(())
+}
+
+fn drop_running<K: Kind>(_: &Task) -> Verdict {
+    let before = dropped();
+    let verdict = while_running::<K>(Act::Hold, |subject| {
+        // This case's own reference goes when `while_running` returns, in the middle of the run.
+        check!(DROPPED.load(Acquire) == before.0);
+        check!(subject.ended.load(Acquire) == 0);
+        Ok(())
+    });
+    if matches!(verdict, Err(Fault::Skip(_))) {
+        return verdict;
+    }
+    verdict?;
+    check!(sleep_until(2_000, || DROPPED.load(Acquire) > before.0));
+    check!(DROPPED.load(Acquire) - before.0 == DROPPED_IN_TASK.load(Acquire) - before.1);
+    Ok(())
+}
+
+fn arm_after_shutdown<K: Kind>(task: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    subject.callout::<K>().arm_after(Delta::from_secs(9));
+    check!(subject.timer.shutdown(task) == Ok(Drain::Cancelled));
+    check!(subject.timer.is_shut());
+    check!(subject.callout::<K>().arm_after(Delta::ZERO) == Arm::Refused(Refusal::Shutdown));
+    sleep_ms(20);
+    check!(subject.runs() == 0);
+    check!(subject.timer.shutdown(task) == Ok(Drain::Idle));
+    Ok(())
+}
+
+/// Drains a subject from a worker.
+#[pin_data]
+struct Drainer<K> {
+    #[pin]
+    timer: Callout<Self, Task>,
+    subject: Arc<Timed<Subject<K>>>,
+    /// Runs that had ended when the drain returned, plus one; 0: it has not returned.
+    returned: Atomic<u64>,
+}
+
+impl_has_callout! { impl {K: Kind} HasCallout<Task> for Drainer<K> { self.timer } }
+
+impl<K: Kind> OnExpire<Task> for Drainer<K> {
+    fn expire(this: ArcBorrow<'_, Timed<Self>>, run: &Expiry<'_, Task>) -> Next {
+        let _ = this.subject.timer.drain(&run.task());
+        let ended = this.subject.ended.load(Acquire);
+        this.returned.store(ended + 1, Release);
+        Next::Stop
+    }
+}
+
+fn drainer<K: Kind>(subject: &Arc<Timed<Subject<K>>>) -> Result<Arc<Timed<Drainer<K>>>> {
+    let drainer = Timed::new(try_pin_init!(Drainer {
+        timer <- Callout::new(softclock::owner!(), c"drainer"),
+        subject: subject.clone(),
+        returned: Atomic::new(0),
+    }))?;
+    drainer.callout::<Task>().arm_after(Delta::ZERO);
+    Ok(drainer)
+}
+
+fn arm_while_draining<K: Kind>(_: &Task) -> Verdict {
+    while_running::<K>(Act::Hold, |subject| {
+        let drainer = drainer(subject)?;
+        let refused = || {
+            let arm = subject.callout::<K>().arm_after(Delta::from_secs(9));
+            arm == Arm::Refused(Refusal::Draining)
+        };
+        if !sleep_until(1_000, || refused() || subject.stuck.load(Acquire)) || !refused() {
+            // The worker that drains was queued behind the callback, on its CPU.
+            return Err(Fault::Retry);
+        }
+        subject.release.store(true, Release);
+        check!(sleep_until(2_000, || drainer.returned.load(Acquire) != 0));
+        check!(!subject.timer.is_pending());
+        check!(subject.callout::<K>().arm_after(Delta::from_secs(9)) == Arm::New);
+        Ok(())
+    })
+}
+
+fn four_drains<K: Kind>(_: &Task) -> Verdict {
+    while_running::<K>(Act::Hold, |subject| {
+        let drainers = [
+            drainer(subject)?,
+            drainer(subject)?,
+            drainer(subject)?,
+            drainer(subject)?,
+        ];
+        sleep_ms(if is_soft::<K>() { 5 } else { 50 });
+        let returned = || {
+            drainers
+                .iter()
+                .filter(|d| d.returned.load(Acquire) != 0)
+                .count()
+        };
+        check!(returned() == 0 || subject.stuck.load(Acquire));
+        subject.release.store(true, Release);
+        check!(sleep_until(2_000, || returned() == 4));
+        check!(drainers.iter().all(|d| d.returned.load(Acquire) == 2));
+        Ok(())
+    })
+}
+
+fn stop_drops_next<K: Kind>(_: &Task) -> Verdict {
+    // Runs back to back: a stop meets it in every phase, and after it nothing runs. Not with a delay
+    // of 0: where time stands still while code executes, that would be the end of it.
+    let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_micros(3)))?;
+    for _ in 0..500 {
+        subject.callout::<K>().arm_after(Delta::ZERO);
+        sleep_until(1, || subject.runs() > 0);
+        let answer = subject.timer.stop();
+        check!(answer != Stop::Idle);
+        // A run in progress may end; it is the last one.
+        check!(sleep_until(2_000, || subject.ended.load(Acquire) == subject.runs()));
+        let runs = subject.runs();
+        sleep_ms(1);
+        check!(subject.runs() == runs);
+        check!(!subject.timer.is_pending());
+    }
+    Ok(())
+}
+
+#[pin_data]
+struct Named {
+    #[pin]
+    timer: Callout<Self, Soft>,
+}
+
+impl_has_callout! { impl HasCallout<Soft> for Named { self.timer } }
+
+impl OnExpire<Soft> for Named {
+    fn expire(_this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Soft>) -> Next {
+        Next::Stop
+    }
+}
+
+fn bad_names(_: &Task) -> Verdict {
+    let made = |name| {
+        Timed::new(try_pin_init!(Named {
+            timer <- Callout::new(softclock::owner!(), name),
+        }))
+    };
+    for name in [
+        c"",
+        c"two words",
+        c"a=b",
+        c"line\nbreak",
+        c"umlaut-\xc3\xbc",
+        c"a-name-of-thirty-two-bytes-is-no",
+    ] {
+        check!(made(name).is_err_and(|error| error == EINVAL));
+    }
+    for name in [c"x", c"a-name-of-thirty-one-bytes-fits"] {
+        check!(made(name).is_ok());
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The callout under test: it does what a case tells it, and records what it saw.
+
+use crate::harness::{Fault, Verdict};
+use kernel::{
+    new_spinlock,
+    processor::cpu_relax,
+    sync::SpinLock,
+    time::delay::{fsleep, udelay},
+};
+use softclock::{prelude::*, Kind};
+
+/// How many subjects were made and dropped so far, and how many dropped where sleeping is allowed.
+pub(crate) static MADE: Atomic<u64> = Atomic::new(0);
+pub(crate) static DROPPED: Atomic<u64> = Atomic::new(0);
+pub(crate) static DROPPED_IN_TASK: Atomic<u64> = Atomic::new(0);
+
+/// What the callback does first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    Nothing,
+    /// Stay until released.
+    Hold,
+    /// Arm this callout for a millisecond later, then stay until released.
+    RearmAndHold,
+    /// Stop this callout, then arm it.
+    StopAndArm,
+    /// Wait for this very run.
+    DrainMyself,
+    /// Shut this very callout down.
+    ShutMyself,
+    /// Drop the reference in `me`.
+    DropMyself,
+}
+
+#[pin_data(PinnedDrop)]
+pub(crate) struct Subject<K> {
+    #[pin]
+    pub(crate) timer: Callout<Self, K>,
+    pub(crate) act: Act,
+    /// The callback asks to run again this many ns later; negative: it does not.
+    pub(crate) again_ns: i64,
+    pub(crate) runs: Atomic<u64>,
+    pub(crate) ended: Atomic<u64>,
+    pub(crate) early: Atomic<u64>,
+    pub(crate) entered: Atomic<bool>,
+    pub(crate) release: Atomic<bool>,
+    pub(crate) stuck: Atomic<bool>,
+    /// What the callback saw, in bits: `SAW_*`.
+    pub(crate) saw: Atomic<u64>,
+    pub(crate) last_due_ns: Atomic<i64>,
+    #[pin]
+    pub(crate) me: SpinLock<Option<Arc<Timed<Self>>>>,
+}
+
+/// At its start the callback found itself pending.
+pub(crate) const SAW_PENDING: u64 = 1;
+/// After it had armed itself it found itself pending.
+pub(crate) const SAW_REARMED: u64 = 2;
+/// Its own stop answered `Running`.
+pub(crate) const SAW_RUNNING: u64 = 4;
+/// The arm after that was `New`.
+pub(crate) const SAW_NEW: u64 = 8;
+/// Its own drain or shutdown was refused.
+pub(crate) const SAW_DEADLOCK: u64 = 16;
+/// It could sleep.
+pub(crate) const SAW_TASK: u64 = 32;
+
+impl_has_callout! { impl {K: Kind} HasCallout<K> for Subject<K> { self.timer } }
+
+/// Longest time a callback stays: a bug must not hang the guest.
+const HOLD_SOFT_NS: i64 = 150_000_000;
+const HOLD_TASK_MS: u64 = 5_000;
+
+impl<K: Kind> Subject<K> {
+    pub(crate) fn new(act: Act, again: Option<Delta>) -> Result<Arc<Timed<Self>>> {
+        let subject = Timed::new(try_pin_init!(Self {
+            timer <- Callout::new(softclock::owner!(), c"subject"),
+            act,
+            again_ns: again.map_or(-1, Delta::as_nanos),
+            runs: Atomic::new(0),
+            ended: Atomic::new(0),
+            early: Atomic::new(0),
+            entered: Atomic::new(false),
+            release: Atomic::new(false),
+            stuck: Atomic::new(false),
+            saw: Atomic::new(0),
+            last_due_ns: Atomic::new(0),
+            me <- new_spinlock!(None),
+        }))?;
+        MADE.fetch_add(1, Relaxed);
+        Ok(subject)
+    }
+
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs.load(Acquire)
+    }
+
+    pub(crate) fn saw(&self, what: u64) -> bool {
+        self.saw.load(Acquire) & what != 0
+    }
+
+    fn see(&self, what: u64, seen: bool) {
+        if seen {
+            self.saw.store(self.saw.load(Acquire) | what, Release);
+        }
+    }
+
+    fn hold(&self) {
+        self.entered.store(true, Release);
+        let held = if is_soft::<K>() {
+            spin_until(HOLD_SOFT_NS, || self.release.load(Acquire))
+        } else {
+            sleep_until(HOLD_TASK_MS, || self.release.load(Acquire))
+        };
+        self.stuck.store(!held, Release);
+    }
+}
+
+#[pinned_drop]
+impl<K> PinnedDrop for Subject<K> {
+    fn drop(self: Pin<&mut Self>) {
+        if Task::new().is_ok() {
+            DROPPED_IN_TASK.fetch_add(1, Relaxed);
+        }
+        DROPPED.fetch_add(1, Release);
+    }
+}
+
+impl<K: Kind> OnExpire<K> for Subject<K> {
+    fn expire(this: ArcBorrow<'_, Timed<Self>>, run: &Expiry<'_, K::Context>) -> Next {
+        if run.began() < run.due() {
+            this.early.fetch_add(1, Relaxed);
+        }
+        this.last_due_ns.store(run.due().as_nanos(), Relaxed);
+        this.see(SAW_PENDING, this.timer.is_pending());
+        this.see(SAW_TASK, Task::new().is_ok());
+        this.runs.fetch_add(1, Release);
+        act(this);
+        this.ended.fetch_add(1, Release);
+        if this.again_ns < 0 {
+            Next::Stop
+        } else {
+            Next::After(Delta::from_nanos(this.again_ns))
+        }
+    }
+}
+
+fn act<K: Kind>(this: ArcBorrow<'_, Timed<Subject<K>>>) {
+    match this.act {
+        Act::Nothing => {}
+        Act::Hold => this.hold(),
+        Act::RearmAndHold => {
+            if this.runs() == 1 {
+                this.callout::<K>().arm_after(Delta::from_millis(1));
+                this.see(SAW_REARMED, this.timer.is_pending());
+                this.hold();
+            }
+        }
+        Act::StopAndArm => {
+            if this.runs() == 1 {
+                this.see(SAW_RUNNING, this.timer.stop() == Stop::Running);
+                let arm = this.callout::<K>().arm_after(Delta::from_millis(1));
+                this.see(SAW_NEW, arm == Arm::New);
+            }
+        }
+        Act::DrainMyself => {
+            if let Ok(task) = Task::new() {
+                this.see(SAW_DEADLOCK, this.timer.drain(&task).is_err());
+            }
+        }
+        Act::ShutMyself => {
+            if let Ok(task) = Task::new() {
+                this.see(SAW_DEADLOCK, this.timer.shutdown(&task).is_err());
+            }
+        }
+        Act::DropMyself => drop(this.me.lock().take()),
+    }
+}
+
+pub(crate) fn is_soft<K: Kind>() -> bool {
+    K::PLACE == softclock::context::Place::Soft
+}
+
+pub(crate) fn sleep_ms(ms: i64) {
+    fsleep(kernel::time::Delta::from_millis(ms));
+}
+
+pub(crate) fn pause_us(us: i64) {
+    udelay(kernel::time::Delta::from_micros(us));
+}
+
+/// Sleeps until `done`, at most `ms` times a millisecond.
+pub(crate) fn sleep_until(ms: u64, done: impl Fn() -> bool) -> bool {
+    for _ in 0..ms {
+        if done() {
+            return true;
+        }
+        sleep_ms(1);
+    }
+    done()
+}
+
+/// Spins until `done`, at most `ns`.
+pub(crate) fn spin_until(ns: i64, done: impl Fn() -> bool) -> bool {
+    let end = softclock::now() + Delta::from_nanos(ns);
+    while softclock::now() < end {
+        if done() {
+            return true;
+        }
+        cpu_relax();
+    }
+    done()
+}
+
+/// Arms a soft subject from a worker, so that it fires on that worker's CPU.
+#[pin_data]
+struct Armer<K> {
+    #[pin]
+    timer: Callout<Self, Task>,
+    subject: Arc<Timed<Subject<K>>>,
+}
+
+impl_has_callout! { impl {K: Kind} HasCallout<Task> for Armer<K> { self.timer } }
+
+impl<K: Kind> OnExpire<Task> for Armer<K> {
+    fn expire(this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Task>) -> Next {
+        this.subject
+            .callout::<K>()
+            .arm_after(Delta::from_micros(100));
+        Next::Stop
+    }
+}
+
+/// Calls `then` while the callback of a new subject is executing; it is released afterwards.
+pub(crate) fn while_running<K: Kind>(
+    act: Act,
+    then: impl Fn(&Arc<Timed<Subject<K>>>) -> Verdict,
+) -> Verdict {
+    if is_soft::<K>() && kernel::cpu::nr_cpu_ids() < 2 {
+        return Err(Fault::Skip("needs two CPUs"));
+    }
+    for _ in 0..50 {
+        let subject = Subject::<K>::new(act, None)?;
+        let running = if is_soft::<K>() {
+            runs_elsewhere(&subject)?
+        } else {
+            subject.callout::<K>().arm_after(Delta::ZERO);
+            sleep_until(2_000, || subject.entered.load(Acquire))
+        };
+        let verdict = if running {
+            then(&subject)
+        } else {
+            Err(Fault::Retry)
+        };
+        subject.release.store(true, Release);
+        if !matches!(verdict, Err(Fault::Retry)) {
+            return verdict;
+        }
+    }
+    Err(Fault::Retry)
+}
+
+/// Has a soft subject's callback execute on another CPU, where it does.
+fn runs_elsewhere<K: Kind>(subject: &Arc<Timed<Subject<K>>>) -> Result<bool> {
+    let target = subject.clone();
+    let armer = Timed::new(try_pin_init!(Armer {
+        timer <- Callout::new(softclock::owner!(), c"armer"),
+        subject: target,
+    }))?;
+    armer.callout::<Task>().arm_after(Delta::ZERO);
+    // Busy, so that the worker is sent to the other CPU.
+    spin_until(HOLD_SOFT_NS, || subject.entered.load(Acquire));
+    Ok(subject.entered.load(Acquire) && subject.ended.load(Acquire) == 0)
+}

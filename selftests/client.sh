@@ -1,0 +1,17 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=dash disable=SC1091
+#
+# The README's driver, built outside the tree. Fault: a newcomer's first module does not work.
+
+. /lib.sh
+ktap_plan 4
+
+tree=/sys/kernel/debug/softclock
+insmod /softclock.ko || ktap_bail "softclock.ko does not load"
+t "blink loads" insmod /blink.ko
+on_and_off() { dmesg | grep -q 'blink: on' && dmesg | grep -q 'blink: off'; }
+t "it blinks" wait_for 10 on_and_off
+t "its callout is listed under its name" equal task "$(value ctx client=blink name=tick <$tree/callouts)"
+t "it unloads" rmmod blink
+rmmod softclock

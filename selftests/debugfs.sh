@@ -1,0 +1,48 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=dash disable=SC1091
+#
+# What an operator reads. Faults: a record missing or shown twice, a file that changes with the size
+# of the read, a module that leaves under an open file (an Oops when it is closed).
+
+. /lib.sh
+ktap_plan 14
+
+tree=/sys/kernel/debug/softclock
+N=10000
+ids() { sed -n 's/^callout id=\([0-9]*\) .*/\1/p' "$1"; }
+# The ids as read in one way, to compare with another.
+sum() { ids "$1" | md5sum; }
+
+insmod /softclock.ko || ktap_bail "softclock.ko does not load"
+header='^format=1 abi=[0-9a-f]\{16\} now_ns=[0-9]\{1,\}$'
+t "callouts begins with format, abi and time" sh -c "head -n 1 $tree/callouts | grep -qx '$header'"
+t "clients begins with format, abi and time" sh -c "head -n 1 $tree/clients | grep -qx '$header'"
+t "without clients there are no records" equal "1 1" "$(wc -l <$tree/callouts) $(wc -l <$tree/clients)"
+t "only root reads" equal "-r-------- -r--------" \
+	"$(stat -c %A $tree/callouts) $(stat -c %A $tree/clients)"
+t "nobody writes" fails sh -c "echo x >$tree/callouts"
+
+insmod /softclock_many.ko n=$N || ktap_bail "softclock_many.ko does not load"
+cat $tree/callouts >/tmp/all
+t "each of $N callouts is listed" equal $N "$(ids /tmp/all | wc -l)"
+t "each once, in ascending order" sh -c "
+	sed -n 's/^callout id=\([0-9]*\) .*/\1/p' /tmp/all | sort -n -u >/tmp/sorted
+	sed -n 's/^callout id=\([0-9]*\) .*/\1/p' /tmp/all | cmp - /tmp/sorted"
+record='^callout id=[0-9]* client=softclock_many name=one ctx=soft state=armed due_ns=[0-9]* in_ns=[0-9]* armed=1 fired=0 cancelled=0 refused=0 late_max_ns=0$'
+t "every record has the documented form" equal $N "$(grep -c "$record" /tmp/all)"
+dd if=$tree/callouts of=/tmp/small bs=100 2>/dev/null
+t "reads of 100 bytes show the same callouts" equal "$(sum /tmp/all)" "$(sum /tmp/small)"
+# shellcheck disable=SC2094
+# Two files at once, each with a place of its own.
+{ head -c 5000 <&4 >/tmp/a4; cat $tree/callouts >/tmp/a5; cat <&4 >>/tmp/a4; } 4<$tree/callouts
+t "two readers do not disturb each other" equal "$(sum /tmp/all) $(sum /tmp/all)" "$(sum /tmp/a4) $(sum /tmp/a5)"
+t "the client's record counts them" equal $N "$(value objects name=softclock_many <$tree/clients)"
+rmmod softclock_many
+t "they go with their client" equal 0 "$(ids $tree/callouts | wc -l)"
+
+exec 5<$tree/callouts
+t "an open file keeps softclock loaded" fails rmmod softclock
+read -r first <&5
+exec 5<&-
+t "read and closed, it lets go" sh -c "echo '$first' | grep -q '^format=1' && rmmod softclock"
