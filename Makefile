@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Verbs only: scripts/ does the work. `make help` lists them.
+
+.PHONY: all demo test lint shell kdir setup golden fmt clean clean-cache help
+
+all:		## build softclock.ko for KDIR=..., the running kernel, or a kernel tree that is fetched
+	@scripts/build --kdir "$(KDIR)"
+demo:		## see it live: boot the stock Debian kernel in a guest, with a driver's callout firing
+	@scripts/demo
+test:		## prove it: every selftest in every guest (ARGS="--guest amd64 load.sh" for a part)
+	@scripts/test $(ARGS)
+lint:		## format, clippy, checkpatch, shellcheck, layers, unsafe, SPDX
+	@scripts/lint
+shell:		## a prompt inside a guest, modules at / (GUEST=amd64 rt icount uml-smp uml-tt)
+	@scripts/shell $(GUEST)
+kdir:		## prepare the kernel tree softclock is tested with, and print where it is
+	@scripts/build --print-kdir
+setup:		## fetch and build everything the tests need, now (ARGS="kdir:amd64" for a part)
+	@scripts/setup $(or $(ARGS),all)
+golden:		## accept a changed list of exported symbols
+	@SC_GOLDEN=update scripts/build amd64
+fmt:		## format the Rust files
+	@scripts/lint --fix
+clean:		## remove .build/, all that was built from this checkout
+	@rm -rf .build
+clean-cache:	## remove the cache: toolchain, kernels
+	@scripts/setup clean
+help:		## this list
+	@echo "softclock: make VERB"
+	@sed -n 's/^\([a-z-]*\):[[:space:]]*## \(.*\)/  \1#\2/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
