@@ -115,7 +115,9 @@ pub trait OnExpire<K: Kind>: Send + Sync + Sized + 'static {
     /// The callback. Softirq context for [`Soft`](crate::Soft): it may not sleep, and on PREEMPT_RT
     /// it is a thread of the lowest real-time priority. Task context for [`Task`]: it may sleep.
     ///
-    /// `this` is alive throughout, and may be kept: `Arc::from(this)`.
+    /// `this` is alive throughout, and may be kept: `Arc::from(this)`. What a softirq callback shares
+    /// with tasks wants atomics or `try_lock`: whoever holds a `SpinLock` of the kernel crate in a
+    /// task can be interrupted by the callback on the same CPU.
     fn expire(this: ArcBorrow<'_, Timed<Self>>, run: &Expiry<'_, K::Context>) -> Next;
 }
 

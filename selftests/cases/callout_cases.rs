@@ -163,7 +163,8 @@ fn drain_rearmed<K: Kind>(task: &Task) -> Verdict {
 }
 
 fn drain_always<K: Kind>(task: &Task) -> Verdict {
-    let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_nanos(1)))?;
+    // Often enough to be met in every phase, and not so often that nothing else runs on a slow CPU.
+    let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_micros(20)))?;
     let mut phase: u32 = 1;
     for _ in 0..10_000 {
         subject.callout::<K>().arm_after(Delta::ZERO);

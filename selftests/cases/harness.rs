@@ -73,7 +73,7 @@ fn report(number: usize, name: &str, verdict: Verdict) {
             pr_info!("# line {}: expected {}\n", line, what);
             pr_info!("not ok {} {}\n", number, name);
         }
-        Err(Fault::Retry) => pr_info!("not ok {} {} (never came about)\n", number, name),
+        Err(Fault::Retry) => pr_info!("not ok {} {}\n", number, name),
         Err(Fault::Error(error)) => {
             pr_info!("# {:?}\n", error);
             pr_info!("not ok {} {}\n", number, name);

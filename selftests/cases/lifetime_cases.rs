@@ -124,7 +124,7 @@ fn drop_armed<K: Kind>(_: &Task) -> Verdict {
 fn drop_rearming<K: Kind>(_: &Task) -> Verdict {
     for round in 0..200 {
         let before = dropped();
-        let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_nanos(1)))?;
+        let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_micros(20)))?;
         subject.callout::<K>().arm_after(Delta::ZERO);
         if round % 8 == 0 {
             sleep_ms(1);
@@ -240,7 +240,7 @@ fn four_drains<K: Kind>(_: &Task) -> Verdict {
 fn stop_drops_next<K: Kind>(_: &Task) -> Verdict {
     // Runs back to back: a stop meets it in every phase, and after it nothing runs. Not with a delay
     // of 0: where time stands still while code executes, that would be the end of it.
-    let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_micros(3)))?;
+    let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_micros(20)))?;
     for _ in 0..500 {
         subject.callout::<K>().arm_after(Delta::ZERO);
         sleep_until(1, || subject.runs() > 0);
