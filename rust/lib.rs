@@ -8,7 +8,7 @@
 //! # Layers
 //!
 //! ```text
-//!   callout    context    debugfs          what drivers and operators use
+//!   callout  closure  context  debugfs    what drivers and operators use
 //!        \        |         /
 //!         inflight  registry  hub          one implementation of "at the same time"
 //!            |         |
@@ -18,6 +18,7 @@
 use kernel::prelude::*;
 
 pub mod callout;
+pub mod closure;
 pub mod context;
 mod debugfs;
 mod hub;
@@ -29,6 +30,7 @@ mod sys;
 
 pub use self::{
     callout::{Callout, CalloutOf, Handle, OnExpire},
+    closure::Closure,
     context::{Context, Expiry, Kind, Nth, Soft},
     inflight::now,
     policy::{

@@ -53,6 +53,10 @@ pub(crate) const CASES: &[&[Case]] = &[
         "a stop during a run drops what the callback returns",
         stop_drops_next
     ),
+    &both!(
+        "a closure and what it captured die with the last reference",
+        closure_dies
+    ),
     &[Case {
         name: "names that are empty, too long or not one word are EINVAL",
         run: bad_names,
@@ -253,6 +257,37 @@ fn stop_drops_next<K: Kind>(_: &Task) -> Verdict {
         check!(subject.runs() == runs);
         check!(!subject.timer.is_pending());
     }
+    Ok(())
+}
+
+static CAPTURED_DROPS: Atomic<u64> = Atomic::new(0);
+
+struct Captured;
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        CAPTURED_DROPS.fetch_add(1, Release);
+    }
+}
+
+fn closure_dies<K: Kind>(_: &Task) -> Verdict {
+    let before = CAPTURED_DROPS.load(Acquire);
+    let captured = Captured;
+    let runs = Arc::new(Atomic::new(0u64), GFP_KERNEL).map_err(Error::from)?;
+    let counted = runs.clone();
+    let closure = Closure::<K>::new(softclock::owner!(), c"closure", move |_run| {
+        let _keep = &captured;
+        counted.fetch_add(1, Release);
+        Next::After(Delta::from_micros(100))
+    })?;
+    check!(closure.callout().arm_after(Delta::ZERO) == Arm::New);
+    check!(sleep_until(2_000, || runs.load(Acquire) > 5));
+    check!(CAPTURED_DROPS.load(Acquire) == before);
+    drop(closure);
+    check!(sleep_until(2_000, || CAPTURED_DROPS.load(Acquire) == before + 1));
+    let ran = runs.load(Acquire);
+    sleep_ms(5);
+    check!(runs.load(Acquire) == ran);
     Ok(())
 }
 

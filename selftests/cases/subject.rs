@@ -260,7 +260,9 @@ pub(crate) fn while_running<K: Kind>(
             return verdict;
         }
     }
-    Err(Fault::Skip("its callback and this thread never got a CPU each"))
+    Err(Fault::Skip(
+        "its callback and this thread never got a CPU each",
+    ))
 }
 
 /// Has a soft subject's callback execute on another CPU, where it does.

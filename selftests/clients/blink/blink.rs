@@ -1,38 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Blinks: says "on" and "off" in turn, every half a second.
+//! Says how often it has ticked, twice a second.
 use softclock::prelude::*;
 
-#[pin_data]
 struct Blink {
-    #[pin]
-    tick: Callout<Self, Task>,
-    ticks: Atomic<u64>,
-}
-impl_has_callout! { impl HasCallout<Task> for Blink { self.tick } }
-
-impl OnExpire<Task> for Blink {
-    fn expire(this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Task>) -> Next {
-        let on = this.ticks.fetch_add(1, Relaxed) % 2 == 0;
-        pr_info!("{}\n", if on { "on" } else { "off" });
-        Next::After(Delta::from_millis(500))
-    }
+    _tick: Arc<Timed<Closure<Task>>>, // dropping it ends the callout
 }
 
-struct Module(#[expect(dead_code)] Arc<Timed<Blink>>); // dropping it ends the callout
-
-impl kernel::Module for Module {
+impl kernel::Module for Blink {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let blink = Timed::new(try_pin_init!(Blink {
-            tick <- Callout::new(softclock::owner!(), c"tick"),
-            ticks: Atomic::new(0),
-        }))?;
-        blink.callout::<Task>().arm_after(Delta::ZERO);
-        Ok(Self(blink))
+        let ticks = Atomic::new(0u64);
+        let tick = Closure::<Task>::new(softclock::owner!(), c"tick", move |_run| {
+            pr_info!("tick {}\n", ticks.fetch_add(1, Relaxed));
+            Next::After(Delta::from_millis(500))
+        })?;
+        tick.callout().arm_after(Delta::ZERO);
+        Ok(Self { _tick: tick })
     }
 }
 
 module! {
-    type: Module,
+    type: Blink,
     name: "blink",
     authors: ["you"],
     description: "A client of softclock",
