@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Only the macro may say where the callout is.
+// expect: E0200.*the trait .Contains<.* requires an .unsafe impl. declaration
+
+use softclock::prelude::*;
+
+#[pin_data]
+struct Object {
+    #[pin]
+    timer: Callout<Self, Soft>,
+    count: u64,
+}
+
+impl OnExpire<Soft> for Object {
+    fn expire(_this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Soft>) -> Next {
+        Next::Stop
+    }
+}
+
+impl softclock::Contains<Callout<Self, Soft>> for Object {
+    fn field(&self) -> &Callout<Self, Soft> {
+        &self.timer
+    }
+}

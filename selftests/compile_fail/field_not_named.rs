@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The message says what to add.
+// expect: .Object. has no .softclock::Callout<Object, softclock::Soft>. that softclock knows of
+// expect: add: impl_has_callout!
+
+use softclock::prelude::*;
+
+#[pin_data]
+struct Object {
+    #[pin]
+    timer: Callout<Self, Soft>,
+    count: u64,
+}
+
+impl OnExpire<Soft> for Object {
+    fn expire(_this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Soft>) -> Next {
+        Next::Stop
+    }
+}
+
+/// Arms it.
+pub fn arm(object: &Holder) {
+    object.0.callout::<Soft>().arm_after(Delta::ZERO);
+}
+
+/// Holds it.
+pub struct Holder(Arc<Timed<Object>>);

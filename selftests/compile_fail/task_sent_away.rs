@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The proof stays in the context that it is about.
+// expect: .\*mut \(\). cannot be (sent|shared) between threads safely
+
+use softclock::prelude::*;
+
+/// Captures it in a callback.
+pub fn send(owner: softclock::Owner, task: Task) -> Result<Arc<Timed<Closure<Soft>>>> {
+    Closure::<Soft>::new(owner, c"sent", move |_run| {
+        let _ = &task;
+        Next::Stop
+    })
+}
