@@ -2,7 +2,7 @@
 #
 # Verbs only: scripts/ does the work. `make help` lists them.
 
-.PHONY: all demo test lint shell kdir setup golden fmt clean clean-cache help
+.PHONY: all demo test lint shell kdir setup golden fmt clean prune help
 
 all:		## build softclock.ko for KDIR=..., the running kernel, or a kernel tree that is fetched
 	@scripts/build --kdir "$(KDIR)"
@@ -24,8 +24,8 @@ fmt:		## format the Rust files
 	@scripts/lint --fix
 clean:		## remove .build/, all that was built from this checkout
 	@rm -rf .build
-clean-cache:	## remove the cache: toolchain, kernels
-	@scripts/setup clean
+prune:		## remove from the cache what this checkout does not use (all of it: rm -rf ~/.cache/softclock)
+	@scripts/setup prune
 help:		## this list
 	@echo "softclock: make VERB"
 	@sed -n 's/^\([a-z-]*\):[[:space:]]*## \(.*\)/  \1#\2/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
