@@ -136,7 +136,8 @@ impl<T: OnExpire<K>, K: Kind> Callout<T, K> {
     /// # Errors
     ///
     /// `EINVAL`: a bad name, or the callback is not part of the owner's module (the log says which).
-    /// `ENOMEM`. `ENODEV`: the owner's module is being unloaded.
+    /// `EWOULDBLOCK` (`EAGAIN`): this context may not block. `ENOMEM`. `ENODEV`: the owner's module is
+    /// being unloaded.
     pub fn new(owner: Owner, name: &'static CStr) -> impl PinInit<Self, Error> {
         let ops = operations::<T, K, Firing, Next>();
         try_pin_init!(Self {
@@ -167,6 +168,7 @@ fn make(
         );
         return Err(EINVAL);
     }
+    Task::new()?;
     let hub = Hub::get()?;
     let spec = Spec {
         owner,

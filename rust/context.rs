@@ -103,6 +103,6 @@ impl<C: Context> Expiry<'_, C> {
 impl Expiry<'_, Task> {
     /// Proof that this callback may sleep, for calls that block.
     pub fn task(&self) -> Task {
-        Task::in_work_item()
+        Task::by_contract()
     }
 }

@@ -40,7 +40,7 @@ impl_has_work! { impl HasWork<Self> for Hub { self.reap } }
 
 impl Hub {
     /// Allocates everything and makes it reachable until the guard drops.
-    pub(crate) fn publish() -> Result<(Arc<Self>, Published<Self>)> {
+    pub(crate) fn publish() -> Result<Loaded> {
         let callbacks = WorkQueue::new(c"softclock")?;
         let teardown = WorkQueue::new(c"softclock_teardown")?;
         let hub = Arc::pin_init(
@@ -53,8 +53,10 @@ impl Hub {
             }),
             GFP_KERNEL,
         )?;
-        let published = HUB.publish(hub.clone());
-        Ok((hub, published))
+        Ok(Loaded {
+            _published: HUB.publish(hub.clone()),
+            hub,
+        })
     }
 
     /// The hub. It is there whenever a client can call: softclock cannot leave before them.
@@ -92,6 +94,21 @@ impl Hub {
     }
 }
 
+/// The hub while softclock is loaded. Dropped last, when no client is left.
+pub(crate) struct Loaded {
+    pub(crate) hub: Arc<Hub>,
+    _published: Published<Hub>,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        // Work that is pending or about to return holds references. Were one of them the last, the
+        // hub would die in a worker, and wait there for that very worker.
+        self.hub.callbacks.flush();
+        self.hub.teardown.flush();
+    }
+}
+
 impl WorkItem for Hub {
     type Pointer = Arc<Self>;
 
@@ -102,9 +119,10 @@ impl WorkItem for Hub {
 
 impl OnLeave for Hub {
     fn on_leave(module: ModuleId) {
-        // The kernel unloads modules, and undoes failed loads, in a task that may sleep.
-        if let (Ok(hub), Ok(task)) = (Hub::get(), Task::new()) {
-            hub.registry.leave(&hub, module, &task);
+        // Published before the notifier was registered, and until after it is gone.
+        if let Ok(hub) = Hub::get() {
+            // The kernel unloads modules, and undoes failed loads, in a task that may sleep.
+            hub.registry.leave(&hub, module, &Task::by_contract());
         }
     }
 }

@@ -44,7 +44,11 @@ pub use self::{
     },
 };
 
-use self::{debugfs::Tree, hub::Hub, sys::module::Notifier};
+use self::{
+    debugfs::Tree,
+    hub::{Hub, Loaded},
+    sys::module::Notifier,
+};
 
 /// Identifies the binary interface: clients built against another one are refused at load.
 pub const ABI: &str = env!("SOFTCLOCK_ABI");
@@ -59,20 +63,20 @@ impl From<WouldDeadlock> for Error {
 struct Softclock {
     _tree: Tree,
     _notifier: Pin<KBox<Notifier>>,
-    _hub: sys::global::Published<Hub>,
+    _hub: Loaded,
 }
 
 impl kernel::Module for Softclock {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         sys::target::layout_is_known()?;
-        let (hub, published) = Hub::publish()?;
+        let loaded = Hub::publish()?;
         let notifier = KBox::pin_init(Notifier::new::<Hub>(), GFP_KERNEL)?;
-        let tree = Tree::new(&hub)?;
+        let tree = Tree::new(&loaded.hub)?;
         pr_info!("loaded, abi {}\n", ABI);
         Ok(Self {
             _tree: tree,
             _notifier: notifier,
-            _hub: published,
+            _hub: loaded,
         })
     }
 }

@@ -37,8 +37,8 @@ impl Task {
         }
     }
 
-    /// The context of a work item, which is a task by construction.
-    pub(crate) const fn in_work_item() -> Self {
+    /// The context of a work item, or of another callback that the kernel calls in a task by contract.
+    pub(crate) const fn by_contract() -> Self {
         Self(PhantomData)
     }
 }

@@ -18,7 +18,7 @@
 //! `Arc::into_unique_or_drop`, which would believe itself alone: `Timed` is `!Unpin` and gives out
 //! shared references only.
 
-use super::{bindings as b, lock::RawLock};
+use super::{bindings as b, context::Task, lock::RawLock};
 use core::{
     marker::{PhantomData, PhantomPinned},
     mem::ManuallyDrop,
@@ -60,11 +60,13 @@ impl<T> Timed<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and what the initialiser returns.
+    /// `EWOULDBLOCK` (`EAGAIN`) where it may not block, as far as [`Task::new`] can tell; `ENOMEM`;
+    /// what the initialiser returns.
     pub fn new<E>(init: impl PinInit<T, E>) -> Result<Arc<Self>>
     where
         Error: From<E>,
     {
+        Task::new()?;
         Arc::pin_init(
             try_pin_init!(Self {
                 value <- init,
@@ -383,6 +385,8 @@ macro_rules! impl_has_callout {
             for $object
         {
             fn field(&self) -> &$crate::Callout<$object, $kind> {
+                // A field of the object itself, not of something it dereferences to.
+                let _ = ::core::mem::offset_of!($object, $field);
                 &self.$field
             }
         }

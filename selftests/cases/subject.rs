@@ -15,6 +15,8 @@ use softclock::{prelude::*, Kind};
 pub(crate) static MADE: Atomic<u64> = Atomic::new(0);
 pub(crate) static DROPPED: Atomic<u64> = Atomic::new(0);
 pub(crate) static DROPPED_IN_TASK: Atomic<u64> = Atomic::new(0);
+/// How many were dropped while their callback was executing.
+pub(crate) static DROPPED_IN_RUN: Atomic<u64> = Atomic::new(0);
 
 /// What the callback does first.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,6 +123,9 @@ impl<K: Kind> Subject<K> {
 #[pinned_drop]
 impl<K> PinnedDrop for Subject<K> {
     fn drop(self: Pin<&mut Self>) {
+        if self.runs.load(Acquire) != self.ended.load(Acquire) {
+            DROPPED_IN_RUN.fetch_add(1, Relaxed);
+        }
         if Task::new().is_ok() {
             DROPPED_IN_TASK.fetch_add(1, Relaxed);
         }
