@@ -176,7 +176,7 @@ fn make(
         place,
         name: checked,
     };
-    hub.registry().make(&hub, spec)
+    hub.registry().make(spec)
 }
 
 impl<T, K> Callout<T, K> {

@@ -39,8 +39,8 @@ impl Context for Task {
 }
 
 /// Tells the callouts of one object apart: by their context, and by a number where several have the
-/// same.
-pub trait Kind: 'static {
+/// same. [`Soft`], [`Task`] and [`Nth`] of them are all there are.
+pub trait Kind: sealed::Sealed + 'static {
     /// Where the callback executes.
     type Context: Context;
     /// The same, as a value.
@@ -65,6 +65,8 @@ impl Kind for Task {
 /// type Receive = Nth<Soft, 2>;
 /// ```
 pub struct Nth<C, const N: usize>(PhantomData<C>);
+
+impl<C: Context, const N: usize> sealed::Sealed for Nth<C, N> {}
 
 impl<C: Context, const N: usize> Kind for Nth<C, N> {
     type Context = C;

@@ -60,14 +60,14 @@ bool softclock_refcount_inc_not_zero(refcount_t *count)
 	return refcount_inc_not_zero(count);
 }
 
-bool softclock_refcount_dec_not_one(refcount_t *count)
-{
-	return refcount_dec_not_one(count);
-}
-
 bool softclock_in_hardirq(void)
 {
 	return in_hardirq();
+}
+
+bool softclock_in_softirq(void)
+{
+	return in_serving_softirq();
 }
 
 /*

@@ -113,7 +113,7 @@ impl WorkItem for Hub {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        Reaper::run(&this);
+        Reaper::run(&this, &Task::by_contract());
     }
 }
 

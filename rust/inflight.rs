@@ -26,7 +26,7 @@
 //! 2. A client's code runs only between `Life::begin` and `Life::end`, and never after `begin` was
 //!    refused; giving the reference back belongs to the run. So when a drain has returned, the
 //!    client's module may go.
-//! 3. The last reference to a client's object never dies inside a run: it is handed to the reaper.
+//! 3. An object whose last reference a run held is not dropped inside the run: the reaper does it.
 
 use crate::{
     policy::{
@@ -39,7 +39,7 @@ use crate::{
         context::{monotonic_ns, Runner, Task},
         hrtimer::{impl_has_timer, Timer},
         lock::RawLock,
-        target::{impl_has_weak, Held, Ops, Weak},
+        target::{impl_has_weak, Held, Ops, Remains, Weak},
         wait,
     },
     Hub,
@@ -111,7 +111,9 @@ struct State {
     /// The client's object is going: rule 1 lets the reaper have the node.
     detached: bool,
     /// Rule 3.
-    last: Option<Held<Firing, Next>>,
+    remains: Option<Remains<Firing, Next>>,
+    /// The state it was in when its module had left.
+    left: Shown,
     stats: Stats,
 }
 
@@ -130,7 +132,6 @@ pub(crate) struct Node {
     links: ListLinks,
     #[pin]
     tracker: AtomicTracker,
-    hub: Arc<Hub>,
     client: Arc<Client>,
     place: Place,
     name: Name,
@@ -158,7 +159,6 @@ impl Node {
     /// A timer that is idle. The registry calls this, and keeps rule 1.
     #[inline(never)]
     pub(crate) fn new(
-        hub: Arc<Hub>,
         client: Arc<Client>,
         ops: &'static Ops<Firing, Next>,
         place: Place,
@@ -170,7 +170,8 @@ impl Node {
             due: Instant::NEVER,
             runner: None,
             detached: false,
-            last: None,
+            remains: None,
+            left: Shown::Idle,
             stats: Stats::default(),
         };
         Arc::pin_init(
@@ -181,7 +182,6 @@ impl Node {
                 work <- Work::new(c"softclock_work", static_lock_class!()),
                 links <- ListLinks::new(),
                 tracker <- AtomicTracker::new(),
-                hub,
                 client,
                 place,
                 name,
@@ -257,7 +257,7 @@ impl Node {
         this.forget_pending(&mut state, before);
         state.detached = true;
         drop(state);
-        Reaper::take(&this.hub, this.clone());
+        Reaper::take(this.clone());
     }
 
     /// A view for debugfs; `None` when the owner has let go.
@@ -270,15 +270,24 @@ impl Node {
         })
     }
 
-    /// Says in the log that the owner's module has left this timer behind.
+    /// The owner's module has left: nothing of it runs when this returns.
+    pub(crate) fn owner_left(&self, task: &Task) {
+        let mut state = self.state.lock();
+        state.left = state.life.shown();
+        drop(state);
+        // No callback calls this, so it does wait.
+        let _ = self.shutdown(task);
+    }
+
+    /// Says in the log that the owner's module has left this timer behind, and in which state.
     pub(crate) fn report_leak(&self) {
-        let shown = self.state.lock().life.shown();
+        let left = self.state.lock().left;
         pr_warn!(
             "client {} left callout {} (id {}, {}) behind\n",
             self.client.name(),
             self.name.as_str(),
             self.id,
-            shown.as_str(),
+            left.as_str(),
         );
     }
 
@@ -305,7 +314,10 @@ impl Node {
     fn start(&self, state: &mut State, due: Instant) {
         state.due = due;
         bump(&mut state.stats.armed);
-        self.timer.start(due.as_nanos());
+        // Not in the past, and not at an instant that is already being expired: a softirq callback
+        // that arms itself for those would be called again by the same loop, for ever.
+        let next = now() + Delta::from_nanos(1);
+        self.timer.start(due.max(next).as_nanos());
     }
 
     /// What `before` still owed is gone: the queue entry too, so that an idle timer costs nothing.
@@ -361,7 +373,9 @@ impl Node {
             Place::Soft => Self::execute(this),
             Place::Task => {
                 // Already enqueued: then it will find the run that is owed now.
-                let _ = this.hub.queue().enqueue(Arc::from(this));
+                if let Ok(hub) = Hub::get() {
+                    let _ = hub.queue().enqueue(Arc::from(this));
+                }
             }
         }
     }
@@ -372,14 +386,14 @@ impl Node {
             return;
         };
         let next = held.run(firing);
-        // Rule 2: the reference goes before the run ends. Rule 3: the last one goes to the reaper.
-        let last = held.put().err();
-        let reap = last.is_some();
-        if this.end(next, last) {
+        // Rule 2: the reference goes before the run ends. Rule 3: the reaper buries the dead.
+        let remains = held.put();
+        let dead = remains.is_some();
+        if this.end(next, remains) {
             wait::wake();
         }
-        if reap {
-            Reaper::take(&this.hub, Arc::from(this));
+        if dead {
+            Reaper::take(Arc::from(this));
         }
     }
 
@@ -406,7 +420,7 @@ impl Node {
     }
 
     /// Ends a run; says whether somebody waits for that.
-    fn end(&self, next: Next, last: Option<Held<Firing, Next>>) -> bool {
+    fn end(&self, next: Next, remains: Option<Remains<Firing, Next>>) -> bool {
         let due = match next {
             Next::Stop => None,
             Next::After(delta) => Some(now() + delta),
@@ -414,12 +428,12 @@ impl Node {
         };
         let mut state = self.state.lock();
         state.runner = None;
-        if last.is_some() {
+        if remains.is_some() {
             // Nobody owns the object any more, so nobody wants another run.
             let before = state.life;
             state.life.stop(false);
             self.forget_pending(&mut state, before);
-            state.last = last;
+            state.remains = remains;
         }
         let end = state.life.end(due.is_some());
         if let (true, Some(due)) = (end.rearm, due) {
@@ -443,7 +457,8 @@ impl WorkItem for Node {
 }
 
 /// Nodes waiting for what an interrupt cannot do: dropping a client's object whose last reference
-/// a run held, and freeing a node whose object is gone.
+/// a run held, and freeing a node whose object is gone. Nodes find it through [`Hub::get`]: a node
+/// that is leaked with its object must not keep the hub.
 #[pin_data]
 pub(crate) struct Reaper {
     #[pin]
@@ -458,26 +473,32 @@ impl Reaper {
     }
 
     /// Takes a node to look after. Any context but NMI; never blocks, never allocates.
-    fn take(hub: &Arc<Hub>, node: Arc<Node>) {
+    fn take(node: Arc<Node>) {
+        // The hub outlives every client, and so every node that has something to reap.
+        let Ok(hub) = Hub::get() else {
+            return;
+        };
         // Already there: it will be looked after in the state it is in by then.
         if let Ok(node) = ListArc::try_from_arc(node) {
             hub.reaper().nodes.lock().push_back(node);
         }
-        Hub::reap_soon(hub);
+        Hub::reap_soon(&hub);
     }
 
     /// Looks after all nodes taken. Task context; runs drops of clients.
-    pub(crate) fn run(hub: &Hub) {
+    pub(crate) fn run(hub: &Hub, task: &Task) {
         loop {
             // A statement of its own: the lock is released before the node is looked after.
             let taken = hub.reaper().nodes.lock().pop_front();
             let Some(node) = taken.map(ListArc::into_arc) else {
                 return;
             };
-            let last = node.state.lock().last.take();
+            let remains = node.state.lock().remains.take();
             // May call the client's drop, which detaches this node and others.
-            drop(last);
+            drop(remains);
             if node.is_detached() {
+                // The end of a run, after it has put its reference, is still client's code (rule 2).
+                let _ = node.shutdown(task);
                 node.timer.quiesce();
                 hub.registry().remove(&node);
             }

@@ -125,18 +125,11 @@ impl Registry {
     }
 
     /// Makes a timer, and keeps it until it is removed.
-    pub(crate) fn make(&self, hub: &Arc<Hub>, spec: Spec) -> Result<Arc<Node>> {
+    pub(crate) fn make(&self, spec: Spec) -> Result<Arc<Node>> {
         let client = self.client(spec.owner)?;
         let mut tables = self.tables.lock();
         let id = tables.next_id;
-        let node = Node::new(
-            hub.clone(),
-            client.clone(),
-            spec.ops,
-            spec.place,
-            spec.name,
-            id,
-        )?;
+        let node = Node::new(client.clone(), spec.ops, spec.place, spec.name, id)?;
         // Under the client's lock, so that a module found leaving makes no more timers.
         let mut state = client.state.lock();
         if state.leaving {
@@ -192,20 +185,17 @@ impl Registry {
             return;
         };
         client.state.lock().leaving = true;
-        // What its exit has dropped is no leak.
+        self.for_each_of(&client, |node| node.owner_left(task));
+        // What its exit has dropped is no leak, be it that a run held the last reference until now.
         hub.reap_now();
         let mut leaked: u64 = 0;
-        let mut from = 0;
-        while let Some(node) = self.next_of(&client, from) {
-            from = node.id().saturating_add(1);
+        self.for_each_of(&client, |node| {
             leaked = leaked.saturating_add(1);
             if leaked <= NAMED {
                 node.report_leak();
             }
-            // This is no callback, so it does not refuse to wait.
-            let _ = node.shutdown(task);
-            Node::detach(&node);
-        }
+            Node::detach(node);
+        });
         hub.reap_now();
         if leaked > 0 {
             pr_warn!(
@@ -240,6 +230,15 @@ impl Registry {
         let tables = self.tables.lock();
         let found = tables.clients.values().find(|client| client.is(module));
         found.cloned()
+    }
+
+    /// Calls `f` for each timer of `client` whose owner has not let go, without a lock.
+    fn for_each_of(&self, client: &Arc<Client>, mut f: impl FnMut(&Arc<Node>)) {
+        let mut from = 0;
+        while let Some(node) = self.next_of(client, from) {
+            from = node.id().saturating_add(1);
+            f(&node);
+        }
     }
 
     /// The first timer of `client` from id `from` on.

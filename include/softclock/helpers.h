@@ -24,9 +24,9 @@ void softclock_raw_assert_held(raw_spinlock_t *lock);
 bool softclock_hrtimer_is_queued(struct hrtimer *timer);
 
 bool softclock_refcount_inc_not_zero(refcount_t *count);
-bool softclock_refcount_dec_not_one(refcount_t *count);
 
 bool softclock_in_hardirq(void);
+bool softclock_in_softirq(void);
 bool softclock_may_sleep(void);
 void softclock_wait_until(bool (*done)(const void *arg), const void *arg);
 void softclock_wake_waiters(void);

@@ -43,18 +43,25 @@ impl Task {
     }
 }
 
-/// Identifies the task that executes a callback. Only good for comparing.
+/// Identifies what executes a callback: a task, or a softirq on top of it. Only good for comparing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Runner(usize);
+pub(crate) struct Runner {
+    task: usize,
+    softirq: bool,
+}
 
 impl Runner {
-    /// Whoever executes this. In a softirq it is the interrupted task, which cannot move while the
-    /// softirq executes.
+    /// Whatever executes this. A softirq belongs to the task it has interrupted, which cannot move
+    /// meanwhile; on PREEMPT_RT it is a task of its own.
     pub(crate) fn current() -> Self {
-        Self(kernel::task::Task::current_raw() as usize)
+        Self {
+            task: kernel::task::Task::current_raw() as usize,
+            // SAFETY: The function only reads the current context.
+            softirq: unsafe { b::softclock_in_softirq() },
+        }
     }
 
-    /// Whether this code executes inside what `self` recorded. A hard interrupt on top of it is not
+    /// Whether this code executes inside what `self` recorded. An interrupt on top of it is not
     /// inside: it came from elsewhere.
     pub(crate) fn is_here(self) -> bool {
         // SAFETY: The function only reads the current context.

@@ -110,15 +110,26 @@ unsafe fn inc_not_zero(count: *mut bindings::refcount_t) -> bool {
     unsafe { b::softclock_refcount_inc_not_zero(count) }
 }
 
-/// Gives a reference back unless it is the last. Not inlined: the C function is not exported.
+/// Gives a reference back; says whether it was the last one. Not inlined, as above.
 ///
 /// # Safety
 ///
-/// The caller holds a reference that `count` counts, and gives it up if this returns true.
+/// The caller holds a reference that `count` counts, and gives it up.
 #[inline(never)]
-unsafe fn dec_not_one(count: *mut bindings::refcount_t) -> bool {
+unsafe fn dec_and_test(count: *mut bindings::refcount_t) -> bool {
     // SAFETY: The contract of this function.
-    unsafe { b::softclock_refcount_dec_not_one(count) }
+    unsafe { bindings::refcount_dec_and_test(count) }
+}
+
+/// Makes the count 1. Not inlined, as above.
+///
+/// # Safety
+///
+/// `count` is the reference count of an allocation that only the caller knows.
+#[inline(never)]
+unsafe fn set_one(count: *mut bindings::refcount_t) {
+    // SAFETY: The contract of this function.
+    unsafe { bindings::refcount_set(count, 1) }
 }
 
 /// The operations on a `Timed<T>` whose type is forgotten. Instantiated in the client's module.
@@ -126,7 +137,7 @@ pub(crate) struct Ops<I, O> {
     get: unsafe fn(*const ()) -> bool,
     run: unsafe fn(*const (), I) -> O,
     put: unsafe fn(*const ()) -> bool,
-    release: unsafe fn(*const ()),
+    bury: unsafe fn(*const ()),
 }
 
 struct Operations<T, K, I, O>(PhantomData<(T, K, I, O)>);
@@ -136,7 +147,7 @@ impl<T: Run<K, I, O>, K, I, O> Operations<T, K, I, O> {
         get: Self::get,
         run: Self::run,
         put: Self::put,
-        release: Self::release,
+        bury: Self::bury,
     };
 
     /// # Safety
@@ -158,18 +169,25 @@ impl<T: Run<K, I, O>, K, I, O> Operations<T, K, I, O> {
 
     /// # Safety
     ///
-    /// The caller gives up a reference to `object` if this returns true.
+    /// The caller gives up a reference to `object`. If this returns true it was the last one, and the
+    /// caller has to bury the object.
     unsafe fn put(object: *const ()) -> bool {
         // SAFETY: Invariant 2, and the caller's reference keeps the allocation.
-        unsafe { dec_not_one(count_of::<T>(object)) }
+        unsafe { dec_and_test(count_of::<T>(object)) }
     }
 
     /// # Safety
     ///
-    /// The caller gives up a reference to `object`.
-    unsafe fn release(object: *const ()) {
-        // SAFETY: The caller's reference becomes the `Arc`'s.
-        drop(unsafe { Arc::<Timed<T>>::from_raw(object.cast()) });
+    /// The caller's `put` of `object` returned true.
+    unsafe fn bury(object: *const ()) {
+        // SAFETY: The count is zero, so this is the only access there is, and no more can come: weak
+        // pointers are not upgraded from zero, and the drops of the anchors clear them.
+        unsafe { core::ptr::drop_in_place(object.cast_mut().cast::<Timed<T>>()) };
+        // SAFETY: Invariant 2. Nobody looks at the count any more.
+        unsafe { set_one(count_of::<T>(object)) };
+        // SAFETY: The value is dropped, so the allocation is that of an `Arc` of the same layout which
+        // drops nothing, with the one reference that was just made.
+        drop(unsafe { Arc::<ManuallyDrop<Timed<T>>>::from_raw(object.cast()) });
     }
 }
 
@@ -208,8 +226,8 @@ impl<I: 'static, O: 'static> Weak<I, O> {
         // SAFETY: Invariant 1: under the lock a non-null object's allocation is there.
         let got = !object.is_null() && unsafe { (self.ops.get)(object) };
         drop(bound);
-        // Made only when it owns a reference (invariant 3): dropping it gives one back.
-        got.then(|| Held {
+        // Invariant 3.
+        got.then_some(Held {
             object,
             ops: self.ops,
         })
@@ -220,14 +238,12 @@ impl<I: 'static, O: 'static> Weak<I, O> {
     }
 }
 
-/// One reference to an object whose type is forgotten.
+/// One reference to an object whose type is forgotten. It is put, not dropped.
+#[must_use]
 pub(crate) struct Held<I: 'static, O: 'static> {
     object: *const (),
     ops: &'static Ops<I, O>,
 }
-
-// SAFETY: As for `Bound`.
-unsafe impl<I, O> Send for Held<I, O> {}
 
 impl<I, O> Held<I, O> {
     /// Calls the driver.
@@ -236,23 +252,30 @@ impl<I, O> Held<I, O> {
         unsafe { (self.ops.run)(self.object, input) }
     }
 
-    /// Gives the reference back, unless it is the last one: then the object would die here, in a
-    /// context that may be wrong for it, and the caller gets the reference back.
-    pub(crate) fn put(self) -> Result<(), Self> {
-        let held = ManuallyDrop::new(self);
-        // SAFETY: Invariant 3; `held` is not dropped, so the reference is given up once.
-        if unsafe { (held.ops.put)(held.object) } {
-            Ok(())
-        } else {
-            Err(ManuallyDrop::into_inner(held))
-        }
+    /// Gives the reference back. If it was the last one, the object is dead: nobody can take a
+    /// reference any more. Its drop is left to the caller, for this context may be wrong for it.
+    pub(crate) fn put(self) -> Option<Remains<I, O>> {
+        // SAFETY: Invariant 3; `self` is consumed, so the reference is given up once.
+        unsafe { (self.ops.put)(self.object) }.then(|| Remains {
+            object: self.object,
+            ops: self.ops,
+        })
     }
 }
 
-impl<I, O> Drop for Held<I, O> {
+/// An object without references that is still to be dropped, which dropping this does.
+pub(crate) struct Remains<I: 'static, O: 'static> {
+    object: *const (),
+    ops: &'static Ops<I, O>,
+}
+
+// SAFETY: As for `Bound`.
+unsafe impl<I, O> Send for Remains<I, O> {}
+
+impl<I, O> Drop for Remains<I, O> {
     fn drop(&mut self) {
-        // SAFETY: Invariant 3.
-        unsafe { (self.ops.release)(self.object) }
+        // SAFETY: Made only by `put`, where the object's count became zero.
+        unsafe { (self.ops.bury)(self.object) }
     }
 }
 
@@ -385,9 +408,12 @@ macro_rules! impl_has_callout {
             for $object
         {
             fn field(&self) -> &$crate::Callout<$object, $kind> {
-                // A field of the object itself, not of something it dereferences to.
+                // A field of the object itself, not of something it dereferences to ...
                 let _ = ::core::mem::offset_of!($object, $field);
-                &self.$field
+                // ... and the callout itself, not something that dereferences to it.
+                let field: *const $crate::Callout<$object, $kind> = &raw const self.$field;
+                // SAFETY: `field` is part of `self`.
+                unsafe { &*field }
             }
         }
     )*};

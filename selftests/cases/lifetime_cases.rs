@@ -5,8 +5,8 @@
 use crate::{
     harness::{both, check, Case, Fault, Verdict},
     subject::{
-        is_soft, sleep_ms, sleep_until, while_running, Act, Subject, DROPPED, DROPPED_IN_RUN, DROPPED_IN_TASK,
-        MADE, SAW_DEADLOCK, SAW_NEW, SAW_RUNNING,
+        is_soft, sleep_ms, sleep_until, while_running, Act, Subject, DROPPED, DROPPED_IN_RUN,
+        DROPPED_IN_TASK, MADE, SAW_DEADLOCK, SAW_NEW, SAW_RUNNING,
     },
 };
 use softclock::{prelude::*, Kind};
