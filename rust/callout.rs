@@ -188,7 +188,8 @@ impl<T, K> Callout<T, K> {
     /// Cancels a pending run and waits for one in progress. Task context; blocks for the rest of the
     /// callback at most, whatever the callback does to arm itself again. `callout_drain(9)`.
     ///
-    /// Hold no lock that the callback takes.
+    /// Hold no lock that the callback takes, and no spinlock. Two callbacks that drain each other wait
+    /// for ever.
     ///
     /// # Errors
     ///

@@ -83,6 +83,11 @@ bool softclock_may_sleep(void)
 	return !rcu_preempt_depth();
 }
 
+void softclock_might_sleep(void)
+{
+	might_sleep();
+}
+
 /* Drains wait here: all timers share one queue, because drains that wait are rare. */
 static DECLARE_WAIT_QUEUE_HEAD(softclock_waiters);
 

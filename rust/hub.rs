@@ -3,7 +3,6 @@
 //! The loaded module's one object: queues, tables, teardown.
 
 use crate::{
-    inflight::Reaper,
     registry::Registry,
     sys::{
         context::Task,
@@ -14,9 +13,8 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    static_lock_class,
     sync::Arc,
-    workqueue::{impl_has_work, Queue, Work, WorkItem},
+    workqueue::Queue, //
 };
 
 static HUB: Global<Hub> = Global::new();
@@ -26,17 +24,11 @@ static HUB: Global<Hub> = Global::new();
 pub(crate) struct Hub {
     #[pin]
     registry: Registry,
-    #[pin]
-    reaper: Reaper,
-    #[pin]
-    reap: Work<Hub>,
     /// Callbacks in task context.
     callbacks: WorkQueue,
-    /// Teardown. A queue of its own, so that waiting for it waits for no callback.
+    /// Teardown: each node by itself, so that a slow drop of one client holds up no other.
     teardown: WorkQueue,
 }
-
-impl_has_work! { impl HasWork<Self> for Hub { self.reap } }
 
 impl Hub {
     /// Allocates everything and makes it reachable until the guard drops.
@@ -46,8 +38,6 @@ impl Hub {
         let hub = Arc::pin_init(
             pin_init!(Self {
                 registry <- Registry::new(),
-                reaper <- Reaper::new(),
-                reap <- Work::new(c"softclock_reap", static_lock_class!()),
                 callbacks,
                 teardown,
             }),
@@ -72,25 +62,14 @@ impl Hub {
         &self.registry
     }
 
-    pub(crate) fn reaper(&self) -> &Reaper {
-        &self.reaper
-    }
-
     /// Where callbacks in task context execute.
-    pub(crate) fn queue(&self) -> &Queue {
+    pub(crate) fn callbacks(&self) -> &Queue {
         self.callbacks.queue()
     }
 
-    /// Lets the reaper run. Any context but NMI; never blocks.
-    pub(crate) fn reap_soon(this: &Arc<Self>) {
-        // Already enqueued: that run will see what is to be reaped now.
-        let _ = this.teardown.queue().enqueue(this.clone());
-    }
-
-    /// Waits until the reaper has seen everything taken before. Task context.
-    pub(crate) fn reap_now(self: &Arc<Self>) {
-        Self::reap_soon(self);
-        self.teardown.flush();
+    /// Where what an interrupt cannot do is finished.
+    pub(crate) fn teardown(&self) -> &Queue {
+        self.teardown.queue()
     }
 }
 
@@ -109,20 +88,12 @@ impl Drop for Loaded {
     }
 }
 
-impl WorkItem for Hub {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        Reaper::run(&this, &Task::by_contract());
-    }
-}
-
 impl OnLeave for Hub {
     fn on_leave(module: ModuleId) {
         // Published before the notifier was registered, and until after it is gone.
         if let Ok(hub) = Hub::get() {
             // The kernel unloads modules, and undoes failed loads, in a task that may sleep.
-            hub.registry.leave(&hub, module, &Task::by_contract());
+            hub.registry.leave(module, &Task::by_contract());
         }
     }
 }

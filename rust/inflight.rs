@@ -17,16 +17,16 @@
 //!
 //! A [`Node`] is softclock's own memory, not the client's: an expiry that has already left the
 //! kernel's timer queue cannot be taken back, only waited for, and waiting is not possible wherever
-//! an owner may drop its object. So dropping detaches the node, and the [`Reaper`] frees it later.
+//! an owner may drop its object. So dropping detaches the node, and a worker reaps it later.
 //!
 //! # Lifetime rules
 //!
-//! 1. The registry keeps an `Arc` to a node from its creation until the reaper has quiesced its
+//! 1. The registry keeps an `Arc` to a node from its creation until its reaping has quiesced its
 //!    timer, after which nobody starts it again. This is the keep-alive rule of `HasTimer`.
 //! 2. A client's code runs only between `Life::begin` and `Life::end`, and never after `begin` was
 //!    refused; giving the reference back belongs to the run. So when a drain has returned, the
 //!    client's module may go.
-//! 3. An object whose last reference a run held is not dropped inside the run: the reaper does it.
+//! 3. An object whose last reference a run held is not dropped inside the run, but by the reaping.
 
 use crate::{
     policy::{
@@ -45,15 +45,6 @@ use crate::{
     Hub,
 };
 use kernel::{
-    list::{
-        impl_list_arc_safe,
-        impl_list_item,
-        AtomicTracker,
-        List,
-        ListArc,
-        ListLinks,
-        TryNewListArc, //
-    },
     prelude::*,
     static_lock_class,
     sync::{Arc, ArcBorrow},
@@ -108,7 +99,7 @@ struct State {
     life: Life,
     due: Instant,
     runner: Option<Runner>,
-    /// The client's object is going: rule 1 lets the reaper have the node.
+    /// The client's object is going: the node can be reaped.
     detached: bool,
     /// Rule 3.
     remains: Option<Remains<Firing, Next>>,
@@ -127,11 +118,9 @@ pub(crate) struct Node {
     #[pin]
     timer: Timer,
     #[pin]
-    work: Work<Node>,
+    call: Work<Node, CALL>,
     #[pin]
-    links: ListLinks,
-    #[pin]
-    tracker: AtomicTracker,
+    reap: Work<Node, REAP>,
     client: Arc<Client>,
     place: Place,
     name: Name,
@@ -140,13 +129,15 @@ pub(crate) struct Node {
 
 impl_has_timer!(Node { self.timer }, Node::on_timer);
 impl_has_weak!(Node { self.target }, Firing, Next);
-impl_has_work! { impl HasWork<Self> for Node { self.work } }
-impl_list_arc_safe! {
-    impl ListArcSafe<0> for Node { tracked_by tracker: AtomicTracker; }
+impl_has_work! {
+    impl HasWork<Self, CALL> for Node { self.call }
+    impl HasWork<Self, REAP> for Node { self.reap }
 }
-impl_list_item! {
-    impl ListItem<0> for Node { using ListLinks { self.links }; }
-}
+
+/// The work item that calls the client.
+const CALL: u64 = 0;
+/// The work item that finishes what an interrupt cannot.
+const REAP: u64 = 1;
 
 /// What a reader sees of a timer, taken at one moment.
 pub(crate) struct Snapshot {
@@ -179,9 +170,8 @@ impl Node {
                 state <- RawLock::new(state, c"softclock_node", static_lock_class!()),
                 target <- Weak::new(ops, c"softclock_target", static_lock_class!()),
                 timer <- Timer::new::<Self>(),
-                work <- Work::new(c"softclock_work", static_lock_class!()),
-                links <- ListLinks::new(),
-                tracker <- AtomicTracker::new(),
+                call <- Work::new(c"softclock_call", static_lock_class!()),
+                reap <- Work::new(c"softclock_reap", static_lock_class!()),
                 client,
                 place,
                 name,
@@ -257,7 +247,7 @@ impl Node {
         this.forget_pending(&mut state, before);
         state.detached = true;
         drop(state);
-        Reaper::take(this.clone());
+        Self::reap(this.as_arc_borrow());
     }
 
     /// A view for debugfs; `None` when the owner has let go.
@@ -335,6 +325,7 @@ impl Node {
     }
 
     fn end_runs(&self, task: &Task, shut: bool) -> Result<Drain, WouldDeadlock> {
+        task.may_sleep_now();
         let mut state = self.state.lock();
         if shut {
             state.life.shut();
@@ -374,7 +365,7 @@ impl Node {
             Place::Task => {
                 // Already enqueued: then it will find the run that is owed now.
                 if let Ok(hub) = Hub::get() {
-                    let _ = hub.queue().enqueue(Arc::from(this));
+                    let _ = hub.callbacks().enqueue::<_, CALL>(Arc::from(this));
                 }
             }
         }
@@ -386,14 +377,27 @@ impl Node {
             return;
         };
         let next = held.run(firing);
-        // Rule 2: the reference goes before the run ends. Rule 3: the reaper buries the dead.
-        let remains = held.put();
-        let dead = remains.is_some();
-        if this.end(next, remains) {
+        // Rule 2: the reference goes before the run ends.
+        if let Some(remains) = held.put() {
+            // Rule 3. Before the end of the run, so that who waits for that finds it on its way.
+            this.state.lock().remains = Some(remains);
+            Self::reap(this);
+        }
+        if this.end(next) {
             wait::wake();
         }
-        if dead {
-            Reaper::take(Arc::from(this));
+    }
+
+    /// Leaves the rest to a worker. Any context but NMI; never blocks, never allocates.
+    fn reap(this: ArcBorrow<'_, Self>) {
+        // The hub outlives every client, and so every node that has something to reap.
+        let Ok(hub) = Hub::get() else {
+            return;
+        };
+        this.client.reaping();
+        // Enqueued before: that run will see the node as it is by then.
+        if hub.teardown().enqueue::<_, REAP>(Arc::from(this)).is_err() {
+            this.client.reaped();
         }
     }
 
@@ -420,7 +424,7 @@ impl Node {
     }
 
     /// Ends a run; says whether somebody waits for that.
-    fn end(&self, next: Next, remains: Option<Remains<Firing, Next>>) -> bool {
+    fn end(&self, next: Next) -> bool {
         let due = match next {
             Next::Stop => None,
             Next::After(delta) => Some(now() + delta),
@@ -428,13 +432,6 @@ impl Node {
         };
         let mut state = self.state.lock();
         state.runner = None;
-        if remains.is_some() {
-            // Nobody owns the object any more, so nobody wants another run.
-            let before = state.life;
-            state.life.stop(false);
-            self.forget_pending(&mut state, before);
-            state.remains = remains;
-        }
         let end = state.life.end(due.is_some());
         if let (true, Some(due)) = (end.rearm, due) {
             self.start(&mut state, due);
@@ -448,7 +445,7 @@ fn bump(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
-impl WorkItem for Node {
+impl WorkItem<CALL> for Node {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
@@ -456,52 +453,23 @@ impl WorkItem for Node {
     }
 }
 
-/// Nodes waiting for what an interrupt cannot do: dropping a client's object whose last reference
-/// a run held, and freeing a node whose object is gone. Nodes find it through [`Hub::get`]: a node
-/// that is leaked with its object must not keep the hub.
-#[pin_data]
-pub(crate) struct Reaper {
-    #[pin]
-    nodes: RawLock<List<Node>>,
-}
+impl WorkItem<REAP> for Node {
+    type Pointer = Arc<Self>;
 
-impl Reaper {
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            nodes <- RawLock::new(List::new(), c"softclock_reaper", static_lock_class!()),
-        })
-    }
-
-    /// Takes a node to look after. Any context but NMI; never blocks, never allocates.
-    fn take(node: Arc<Node>) {
-        // The hub outlives every client, and so every node that has something to reap.
-        let Ok(hub) = Hub::get() else {
-            return;
-        };
-        // Already there: it will be looked after in the state it is in by then.
-        if let Ok(node) = ListArc::try_from_arc(node) {
-            hub.reaper().nodes.lock().push_back(node);
-        }
-        Hub::reap_soon(&hub);
-    }
-
-    /// Looks after all nodes taken. Task context; runs drops of clients.
-    pub(crate) fn run(hub: &Hub, task: &Task) {
-        loop {
-            // A statement of its own: the lock is released before the node is looked after.
-            let taken = hub.reaper().nodes.lock().pop_front();
-            let Some(node) = taken.map(ListArc::into_arc) else {
-                return;
-            };
-            let remains = node.state.lock().remains.take();
-            // May call the client's drop, which detaches this node and others.
-            drop(remains);
-            if node.is_detached() {
-                // The end of a run, after it has put its reference, is still client's code (rule 2).
-                let _ = node.shutdown(task);
-                node.timer.quiesce();
-                hub.registry().remove(&node);
+    /// Finishes in task context what an interrupt cannot: drops a client's object whose last
+    /// reference a run held, and frees a node whose object is gone.
+    fn run(this: Arc<Self>) {
+        let remains = this.state.lock().remains.take();
+        // May call the client's drop, which detaches this node and others.
+        drop(remains);
+        if this.is_detached() {
+            // The end of a run, after it has put its reference, is still client's code (rule 2).
+            let _ = this.shutdown(&Task::by_contract());
+            this.timer.quiesce();
+            if let Ok(hub) = Hub::get() {
+                hub.registry().remove(&this);
             }
         }
+        this.client.reaped();
     }
 }

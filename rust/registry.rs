@@ -11,14 +11,18 @@ use crate::{
         context::Task,
         module::{ModuleId, Owner, NAME_MAX},
         target::Ops,
+        wait,
     },
-    Hub,
 };
 use kernel::{
     new_mutex,
     prelude::*,
     rbtree::RBTree,
-    sync::{Arc, Mutex},
+    sync::{
+        atomic::{Acquire, Atomic, Relaxed, Release},
+        Arc,
+        Mutex, //
+    },
 };
 
 /// A module that has, or had, timers.
@@ -28,6 +32,8 @@ pub(crate) struct Client {
     name_len: usize,
     #[pin]
     state: Mutex<ClientState>,
+    /// Timers being reaped.
+    reaping: Atomic<u64>,
 }
 
 struct ClientState {
@@ -60,6 +66,7 @@ impl Client {
                     leaving: false,
                     counts: Counts::default(),
                 }),
+                reaping: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -74,6 +81,23 @@ impl Client {
     /// Whether this is the loaded module `module`.
     pub(crate) fn is(&self, module: ModuleId) -> bool {
         self.state.lock().module == module
+    }
+
+    /// A timer is about to be reaped. Any context.
+    pub(crate) fn reaping(&self) {
+        self.reaping.fetch_add(1, Relaxed);
+    }
+
+    /// A timer was reaped. Task or softirq context.
+    pub(crate) fn reaped(&self) {
+        if self.reaping.fetch_sub(1, Release) == 1 {
+            wait::wake();
+        }
+    }
+
+    /// Waits until all that were about to be reaped are.
+    fn settle(&self, task: &Task) {
+        wait::until(task, || self.reaping.load(Acquire) == 0);
     }
 
     /// The module is loaded (again, at another address).
@@ -180,14 +204,14 @@ impl Registry {
     }
 
     /// Ends everything `module` has left: called when its exit has run and its code is still there.
-    pub(crate) fn leave(&self, hub: &Arc<Hub>, module: ModuleId, task: &Task) {
+    pub(crate) fn leave(&self, module: ModuleId, task: &Task) {
         let Some(client) = self.client_of(module) else {
             return;
         };
         client.state.lock().leaving = true;
         self.for_each_of(&client, |node| node.owner_left(task));
         // What its exit has dropped is no leak, be it that a run held the last reference until now.
-        hub.reap_now();
+        client.settle(task);
         let mut leaked: u64 = 0;
         self.for_each_of(&client, |node| {
             leaked = leaked.saturating_add(1);
@@ -196,7 +220,7 @@ impl Registry {
             }
             Node::detach(node);
         });
-        hub.reap_now();
+        client.settle(task);
         if leaked > 0 {
             pr_warn!(
                 "client {} left {} callouts behind: all shut down and drained\n",

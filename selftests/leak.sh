@@ -6,7 +6,7 @@
 # (an Oops, which the log gate sees), the log does not say who forgot what.
 
 . /lib.sh
-ktap_plan 7
+ktap_plan 9
 
 tree=/sys/kernel/debug/softclock
 named() { dmesg | grep -c "softclock: client softclock_leak left callout leak-$1 (id [0-9]*, [a-z]*) behind"; }
@@ -14,6 +14,7 @@ fired() { value fired client=softclock_leak <$tree/callouts | awk '{ n += $1 } E
 firing() { [ "$(fired)" -gt 100 ]; }
 
 insmod /softclock.ko || ktap_bail "softclock.ko does not load"
+grep -qs '^kworker/R-softc' /proc/[0-9]*/comm || ktap_bail "the rescuers are called otherwise now"
 insmod /softclock_leak.ko || ktap_bail "softclock_leak.ko does not load"
 t "forty callouts are live" wait_for 10 firing
 t "callout-46 a module that leaks live callouts can be unloaded" rmmod softclock_leak
@@ -31,4 +32,16 @@ five_times() {
 	equal 240 "$(value leaked name=softclock_leak <$tree/clients)"
 }
 t "it can come back and leak again, five times" five_times
+
+tidy() {
+	for _ in 1 2 3 4 5; do
+		insmod /softclock_leak.ko tidy=1 && sleep 0.05 && rmmod softclock_leak || return
+	done
+	equal 240 "$(value leaked name=softclock_leak <$tree/clients)"
+}
+t "unloading a driver in the middle of its callbacks is no leak" tidy
+
 rmmod softclock
+# A queue for times of memory pressure has a rescuer thread of its name.
+no_rescuer() { ! grep -qs '^kworker/R-softc' /proc/[0-9]*/comm; }
+t "softclock takes its queues along, whatever was leaked" wait_for 5 no_rescuer

@@ -28,6 +28,7 @@ bool softclock_refcount_inc_not_zero(refcount_t *count);
 bool softclock_in_hardirq(void);
 bool softclock_in_softirq(void);
 bool softclock_may_sleep(void);
+void softclock_might_sleep(void);
 void softclock_wait_until(bool (*done)(const void *arg), const void *arg);
 void softclock_wake_waiters(void);
 

@@ -37,6 +37,13 @@ impl Task {
         }
     }
 
+    /// Reports, on kernels that look for it, that this context may not sleep after all: the proof was
+    /// taken before a lock was.
+    pub(crate) fn may_sleep_now(&self) {
+        // SAFETY: The function only reads the current context.
+        unsafe { b::softclock_might_sleep() }
+    }
+
     /// The context of a work item, or of another callback that the kernel calls in a task by contract.
     pub(crate) const fn by_contract() -> Self {
         Self(PhantomData)

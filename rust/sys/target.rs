@@ -403,6 +403,11 @@ macro_rules! impl_has_callout {
     ($(
         impl $({$($generics:tt)*})? HasCallout<$kind:ty> for $object:ty { self.$field:ident }
     )*) => {$(
+        // Generics only: what follows them could not be parsed here.
+        $(const _: () = {
+            fn generics<$($generics)*>() {}
+        };)?
+
         // SAFETY: It is a field of the object, and has the type that names the object.
         unsafe impl $(<$($generics)*>)? $crate::Contains<$crate::Callout<$object, $kind>>
             for $object

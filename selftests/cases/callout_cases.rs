@@ -73,6 +73,10 @@ pub(crate) const CASES: &[&[Case]] = &[
         delays_never_early
     ),
     &both!(
+        "a callback that always asks for the past lets others run",
+        past_for_ever
+    ),
+    &both!(
         "callout-27 delays to the end of time are accepted and cancelled",
         endless_delays
     ),
@@ -280,6 +284,16 @@ fn delays_never_early<K: Kind>(_: &Task) -> Verdict {
         check!(subject.last_due_ns.load(Relaxed) >= earliest.as_nanos());
     }
     check!(subject.early.load(Relaxed) == 0);
+    Ok(())
+}
+
+fn past_for_ever<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::ReturnPast, None)?;
+    let bystander = Subject::<Soft>::new(Act::Nothing, None)?;
+    subject.callout::<K>().arm_after(Delta::ZERO);
+    bystander.callout::<Soft>().arm_after(Delta::from_micros(1));
+    check!(sleep_until(5_000, || subject.ended.load(Acquire) == 1_000));
+    check!(bystander.runs() == 1);
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 
 //! A driver that forgets: its exit leaves forty live callouts behind, half of them in a task.
 //!
-//! It must be possible to unload it, and nothing of it may run after that.
+//! It must be possible to unload it, and nothing of it may run after that. With `tidy=1` it forgets
+//! nothing, and is unloaded in the middle of its callbacks all the same.
 
 use kernel::time::delay::fsleep;
 use softclock::prelude::*;
@@ -14,6 +15,12 @@ module! {
     description: "softclock selftest: leaks live callouts at unload",
     license: "GPL",
     imports_ns: ["SOFTCLOCK"],
+    params: {
+        tidy: u8 {
+            default: 0,
+            description: "Drop everything at unload",
+        },
+    },
 }
 
 const EACH: usize = 20;
@@ -65,6 +72,8 @@ impl kernel::Module for Module {
 
 impl Drop for Module {
     fn drop(&mut self) {
-        core::mem::forget(core::mem::take(&mut self.0));
+        if *module_parameters::tidy.value() == 0 {
+            core::mem::forget(core::mem::take(&mut self.0));
+        }
     }
 }
