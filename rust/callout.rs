@@ -71,7 +71,7 @@ use crate::{
     inflight::{Firing, Node},
     policy::{
         deadline::{Delta, Instant},
-        life::{Arm, Drain, Next, Stop, WouldDeadlock},
+        life::{Arm, CannotWait, Drain, Next, Stop},
         name::Name,
     },
     registry::Spec,
@@ -188,15 +188,14 @@ impl<T, K> Callout<T, K> {
     /// Cancels a pending run and waits for one in progress. Task context; blocks for the rest of the
     /// callback at most, whatever the callback does to arm itself again. `callout_drain(9)`.
     ///
-    /// Hold no lock that the callback takes, and no spinlock. Two callbacks that drain each other wait
-    /// for ever.
+    /// Hold no lock that the callback takes.
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`] (`EDEADLK`) inside the callout's own callback; what was pending is
-    /// cancelled all the same.
-    pub fn drain(&self, task: &Task) -> Result<Drain, WouldDeadlock> {
-        self.anchor.node().drain(task)
+    /// [`CannotWait`]: inside the callout's own callback, where callbacks would wait for each other in
+    /// a circle, and where sleeping has become wrong. What was pending is cancelled all the same.
+    pub fn drain(&self, task: &Task) -> Result<Drain, CannotWait> {
+        Node::drain(self.anchor.node(), task)
     }
 
     /// As [`drain`](Self::drain), and every later arm is refused, for ever.
@@ -204,8 +203,8 @@ impl<T, K> Callout<T, K> {
     /// # Errors
     ///
     /// As for [`drain`](Self::drain); the callout is shut down all the same.
-    pub fn shutdown(&self, task: &Task) -> Result<Drain, WouldDeadlock> {
-        self.anchor.node().shutdown(task)
+    pub fn shutdown(&self, task: &Task) -> Result<Drain, CannotWait> {
+        Node::shutdown(self.anchor.node(), task)
     }
 
     /// Whether a run is owed: it was armed and the callback has not begun. Any context but NMI.

@@ -3,6 +3,7 @@
 //! The loaded module's one object: queues, tables, teardown.
 
 use crate::{
+    inflight::Waits,
     registry::Registry,
     sys::{
         context::Task,
@@ -24,6 +25,8 @@ static HUB: Global<Hub> = Global::new();
 pub(crate) struct Hub {
     #[pin]
     registry: Registry,
+    #[pin]
+    waits: Waits,
     /// Callbacks in task context.
     callbacks: WorkQueue,
     /// Teardown: each node by itself, so that a slow drop of one client holds up no other.
@@ -33,11 +36,12 @@ pub(crate) struct Hub {
 impl Hub {
     /// Allocates everything and makes it reachable until the guard drops.
     pub(crate) fn publish() -> Result<Loaded> {
-        let callbacks = WorkQueue::new(c"softclock")?;
+        let callbacks = WorkQueue::with_rescuer(c"softclock")?;
         let teardown = WorkQueue::new(c"softclock_teardown")?;
         let hub = Arc::pin_init(
             pin_init!(Self {
                 registry <- Registry::new(),
+                waits <- Waits::new(),
                 callbacks,
                 teardown,
             }),
@@ -60,6 +64,11 @@ impl Hub {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Who waits for which run.
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// Where callbacks in task context execute.

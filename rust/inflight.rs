@@ -31,7 +31,7 @@
 use crate::{
     policy::{
         deadline::{Delta, Instant},
-        life::{Arm, Drain, Draining, Life, Next, Shown, Stop, WouldDeadlock},
+        life::{Arm, CannotWait, Drain, Draining, Life, Next, Shown, Stop},
         name::Name,
     },
     registry::Client,
@@ -45,9 +45,10 @@ use crate::{
     Hub,
 };
 use kernel::{
+    new_mutex,
     prelude::*,
     static_lock_class,
-    sync::{Arc, ArcBorrow},
+    sync::{Arc, ArcBorrow, Mutex},
     workqueue::{impl_has_work, Work, WorkItem},
 };
 
@@ -213,14 +214,14 @@ impl Node {
 
     /// Cancels a pending run and waits for one in progress.
     #[inline(never)]
-    pub(crate) fn drain(&self, task: &Task) -> Result<Drain, WouldDeadlock> {
-        self.end_runs(task, false)
+    pub(crate) fn drain(this: &Arc<Self>, task: &Task) -> Result<Drain, CannotWait> {
+        Self::end_runs(this, task, false)
     }
 
     /// As [`drain`](Self::drain), and refuses every later arm.
     #[inline(never)]
-    pub(crate) fn shutdown(&self, task: &Task) -> Result<Drain, WouldDeadlock> {
-        self.end_runs(task, true)
+    pub(crate) fn shutdown(this: &Arc<Self>, task: &Task) -> Result<Drain, CannotWait> {
+        Self::end_runs(this, task, true)
     }
 
     /// Whether a run is owed.
@@ -261,12 +262,12 @@ impl Node {
     }
 
     /// The owner's module has left: nothing of it runs when this returns.
-    pub(crate) fn owner_left(&self, task: &Task) {
-        let mut state = self.state.lock();
+    pub(crate) fn owner_left(this: &Arc<Self>, task: &Task) {
+        let mut state = this.state.lock();
         state.left = state.life.shown();
         drop(state);
         // No callback calls this, so it does wait.
-        let _ = self.shutdown(task);
+        let _ = Self::shutdown(this, task);
     }
 
     /// Says in the log that the owner's module has left this timer behind, and in which state.
@@ -324,25 +325,49 @@ impl Node {
         state.runner.is_some_and(Runner::is_here)
     }
 
-    fn end_runs(&self, task: &Task, shut: bool) -> Result<Drain, WouldDeadlock> {
+    fn end_runs(this: &Arc<Self>, task: &Task, shut: bool) -> Result<Drain, CannotWait> {
         task.may_sleep_now();
-        let mut state = self.state.lock();
+        let mut state = this.state.lock();
         if shut {
             state.life.shut();
         }
         let own = Self::is_own(&state);
         let before = state.life;
         let how = state.life.drain(own);
-        self.forget_pending(&mut state, before);
+        this.forget_pending(&mut state, before);
         let run = state.stats.fired;
         drop(state);
         match how {
             Draining::Done(answer) => Ok(answer),
-            Draining::Own => Err(WouldDeadlock),
-            Draining::Wait => {
-                wait::until(task, || self.has_ended(run));
-                Ok(Drain::Finished)
-            }
+            Draining::Own => Err(CannotWait::Deadlock),
+            Draining::Wait => Self::wait_for(this, run, task),
+        }
+    }
+
+    /// Waits for the end of run number `run`, unless that would be for ever.
+    fn wait_for(this: &Arc<Self>, run: u64, task: &Task) -> Result<Drain, CannotWait> {
+        if !task.may_sleep_still() {
+            return Err(CannotWait::Atomic);
+        }
+        let hub = Hub::get().ok();
+        let me = Runner::current();
+        if let Some(hub) = &hub {
+            hub.waits().begin(me, this, run)?;
+        }
+        wait::until(task, || this.has_ended(run));
+        if let Some(hub) = &hub {
+            hub.waits().end(me);
+        }
+        Ok(Drain::Finished)
+    }
+
+    /// Who executes run number `run`; `None` when it is over.
+    fn runner_of(&self, run: u64) -> Option<Runner> {
+        let state = self.state.lock();
+        if state.stats.fired == run {
+            state.runner
+        } else {
+            None
         }
     }
 
@@ -464,12 +489,60 @@ impl WorkItem<REAP> for Node {
         drop(remains);
         if this.is_detached() {
             // The end of a run, after it has put its reference, is still client's code (rule 2).
-            let _ = this.shutdown(&Task::by_contract());
+            let _ = Self::shutdown(&this, &Task::by_contract());
             this.timer.quiesce();
             if let Ok(hub) = Hub::get() {
                 hub.registry().remove(&this);
             }
         }
         this.client.reaped();
+    }
+}
+
+/// Who waits for which run: to refuse a wait that would close a circle.
+#[pin_data]
+pub(crate) struct Waits {
+    #[pin]
+    table: Mutex<KVec<Wait>>,
+}
+
+struct Wait {
+    who: Runner,
+    node: Arc<Node>,
+    run: u64,
+}
+
+impl Waits {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            table <- new_mutex!(KVec::new()),
+        })
+    }
+
+    /// `who` is about to wait for a run.
+    fn begin(&self, who: Runner, node: &Arc<Node>, run: u64) -> Result<(), CannotWait> {
+        let mut table = self.table.lock();
+        let mut next = Some((node, run));
+        // Who executes that run, and which run does that one wait for? The table has no circle yet, so
+        // this ends.
+        while let Some(runner) = next.and_then(|(node, run)| node.runner_of(run)) {
+            if runner == who {
+                return Err(CannotWait::Deadlock);
+            }
+            let theirs = table.iter().find(|wait| wait.who == runner);
+            next = theirs.map(|wait| (&wait.node, wait.run));
+        }
+        let wait = Wait {
+            who,
+            node: node.clone(),
+            run,
+        };
+        // Without memory for it the wait goes on, and a circle through it is not seen.
+        let _ = table.push(wait, GFP_KERNEL);
+        Ok(())
+    }
+
+    fn end(&self, who: Runner) {
+        self.table.lock().retain(|wait| wait.who != who);
     }
 }

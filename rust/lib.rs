@@ -35,7 +35,7 @@ pub use self::{
     inflight::now,
     policy::{
         deadline::{Delta, Instant},
-        life::{Arm, Drain, Next, Refusal, Stop, WouldDeadlock},
+        life::{Arm, CannotWait, Drain, Next, Refusal, Stop},
     },
     sys::{
         context::Task,
@@ -53,9 +53,12 @@ use self::{
 /// Identifies the binary interface: clients built against another one are refused at load.
 pub const ABI: &str = env!("SOFTCLOCK_ABI");
 
-impl From<WouldDeadlock> for Error {
-    fn from(_: WouldDeadlock) -> Self {
-        Error::from_errno(-(kernel::bindings::EDEADLK as i32))
+impl From<CannotWait> for Error {
+    fn from(why: CannotWait) -> Self {
+        match why {
+            CannotWait::Deadlock => Error::from_errno(-(kernel::bindings::EDEADLK as i32)),
+            CannotWait::Atomic => EAGAIN,
+        }
     }
 }
 

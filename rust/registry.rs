@@ -17,7 +17,7 @@ use crate::{
 use kernel::{
     new_mutex,
     prelude::*,
-    rbtree::RBTree,
+    rbtree::{RBTree, RBTreeNode},
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
         Arc,
@@ -117,7 +117,6 @@ impl Client {
 }
 
 struct Tables {
-    next_id: u64,
     nodes: RBTree<u64, Arc<Node>>,
     clients: RBTree<u64, Arc<Client>>,
 }
@@ -127,6 +126,7 @@ struct Tables {
 pub(crate) struct Registry {
     #[pin]
     tables: Mutex<Tables>,
+    next_id: Atomic<u64>,
 }
 
 /// How to make a timer.
@@ -141,28 +141,26 @@ impl Registry {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             tables <- new_mutex!(Tables {
-                next_id: 1,
                 nodes: RBTree::new(),
                 clients: RBTree::new(),
             }),
+            next_id: Atomic::new(1),
         })
     }
 
-    /// Makes a timer, and keeps it until it is removed.
+    /// Makes a timer, and keeps it until it is removed. Everything is allocated before the lock.
     pub(crate) fn make(&self, spec: Spec) -> Result<Arc<Node>> {
         let client = self.client(spec.owner)?;
-        let mut tables = self.tables.lock();
-        let id = tables.next_id;
+        let id = self.next_id.fetch_add(1, Relaxed);
         let node = Node::new(client.clone(), spec.ops, spec.place, spec.name, id)?;
-        // Under the client's lock, so that a module found leaving makes no more timers.
+        let entry = RBTreeNode::new(id, node.clone(), GFP_KERNEL)?;
+        let mut tables = self.tables.lock();
+        // Under both locks: a module found leaving makes no more timers.
         let mut state = client.state.lock();
         if state.leaving {
             return Err(ENODEV);
         }
-        tables
-            .nodes
-            .try_create_and_insert(id, node.clone(), GFP_KERNEL)?;
-        tables.next_id = id.saturating_add(1);
+        tables.nodes.insert(entry);
         state.counts.objects = state.counts.objects.saturating_add(1);
         state.counts.made = state.counts.made.saturating_add(1);
         Ok(node)
@@ -209,7 +207,7 @@ impl Registry {
             return;
         };
         client.state.lock().leaving = true;
-        self.for_each_of(&client, |node| node.owner_left(task));
+        self.for_each_of(&client, |node| Node::owner_left(node, task));
         // What its exit has dropped is no leak, be it that a run held the last reference until now.
         client.settle(task);
         let mut leaked: u64 = 0;
@@ -235,18 +233,19 @@ impl Registry {
 
     /// The record of `owner`, made when it is new. A module loaded again goes on with its record.
     fn client(&self, owner: Owner) -> Result<Arc<Client>> {
+        if let Some(client) = self.client_of(owner.id()) {
+            return Ok(client);
+        }
         let fresh = Client::new(owner)?;
+        let key = self.next_id.fetch_add(1, Relaxed);
+        let entry = RBTreeNode::new(key, fresh.clone(), GFP_KERNEL)?;
         let mut tables = self.tables.lock();
         let known = tables.clients.values().find(|c| c.name() == fresh.name());
         if let Some(client) = known.cloned() {
             client.comes_back(owner);
             return Ok(client);
         }
-        let key = tables.next_id;
-        tables
-            .clients
-            .try_create_and_insert(key, fresh.clone(), GFP_KERNEL)?;
-        tables.next_id = key.saturating_add(1);
+        tables.clients.insert(entry);
         Ok(fresh)
     }
 

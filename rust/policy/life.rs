@@ -70,7 +70,7 @@ pub enum Stop {
     Idle,
 }
 
-/// What a drain found. When it returns, nothing is pending and nothing is running.
+/// What a drain found. When it returns, what was pending is cancelled and the run it met is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drain {
     /// A run was pending; it will not happen.
@@ -81,11 +81,17 @@ pub enum Drain {
     Idle,
 }
 
-/// The caller is the very callback it asked to wait for.
-///
-/// Nothing waits; what was pending is cancelled. Return [`Next::Stop`] instead.
+/// Why a drain or shutdown did not wait. What was pending is cancelled all the same, and what is
+/// running is the last run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WouldDeadlock;
+pub enum CannotWait {
+    /// The caller is the very callback it would wait for, or that callback waits, directly or through
+    /// others, for the caller (`EDEADLK`). In the own callback, return [`Next::Stop`] instead.
+    Deadlock,
+    /// The caller may not sleep after all (`EWOULDBLOCK`): it holds a spinlock, say, taken after the
+    /// proof that it may.
+    Atomic,
+}
 
 /// What a callback wants next, in terms of its own timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,6 +44,12 @@ impl Task {
         unsafe { b::softclock_might_sleep() }
     }
 
+    /// Whether this context may still sleep, as far as that can be seen.
+    pub(crate) fn may_sleep_still(&self) -> bool {
+        // SAFETY: The function only reads the current context.
+        unsafe { b::softclock_may_sleep() }
+    }
+
     /// The context of a work item, or of another callback that the kernel calls in a task by contract.
     pub(crate) const fn by_contract() -> Self {
         Self(PhantomData)

@@ -8,9 +8,9 @@
 //! objects wrapped in [`Timed`].
 //!
 //! INVARIANT 1: `Bound::object` is null or the data pointer of an `Arc<Timed<T>>` whose allocation
-//! is still there: it is set by [`anchor`] from a borrow of that `Arc`, and cleared by the drop of
-//! the [`Anchor`], a field of that very `T`, which runs before the allocation is freed. Both happen
-//! under the lock of [`Weak`].
+//! is still there: it is set by [`bound`] from that `Arc`, and cleared by the drop of the [`Anchor`],
+//! a field of that very `T`, which runs before the allocation is freed. Both happen under the lock of
+//! [`Weak`].
 //! INVARIANT 2: the reference count of an `Arc<T>` lies `Arc::<T>::DATA_OFFSET` bytes before its
 //! data ([`layout_is_known`] checks that when the module is loaded).
 //! INVARIANT 3: a [`Held`] owns one reference.
@@ -91,72 +91,32 @@ pub(crate) trait Run<K, I, O>: Send + Sync + Sized + 'static {
     fn run(this: ArcBorrow<'_, Timed<Self>>, input: I) -> O;
 }
 
-/// Where the reference count of the `Arc<Timed<T>>` with this data is (invariant 2).
-fn count_of<T>(object: *const ()) -> *mut bindings::refcount_t {
-    object
-        .wrapping_byte_sub(Arc::<Timed<T>>::DATA_OFFSET)
-        .cast_mut()
-        .cast()
-}
-
-/// Takes a reference unless there is none left. Not inlined: the C function is not exported.
-///
-/// # Safety
-///
-/// `count` is the reference count of an allocation that is still there.
-#[inline(never)]
-unsafe fn inc_not_zero(count: *mut bindings::refcount_t) -> bool {
-    // SAFETY: The contract of this function.
-    unsafe { b::softclock_refcount_inc_not_zero(count) }
-}
-
-/// Gives a reference back; says whether it was the last one. Not inlined, as above.
-///
-/// # Safety
-///
-/// The caller holds a reference that `count` counts, and gives it up.
-#[inline(never)]
-unsafe fn dec_and_test(count: *mut bindings::refcount_t) -> bool {
-    // SAFETY: The contract of this function.
-    unsafe { bindings::refcount_dec_and_test(count) }
-}
-
-/// Makes the count 1. Not inlined, as above.
-///
-/// # Safety
-///
-/// `count` is the reference count of an allocation that only the caller knows.
-#[inline(never)]
-unsafe fn set_one(count: *mut bindings::refcount_t) {
-    // SAFETY: The contract of this function.
-    unsafe { bindings::refcount_set(count, 1) }
-}
-
-/// The operations on a `Timed<T>` whose type is forgotten. Instantiated in the client's module.
+/// What is known of a `Timed<T>` whose type is forgotten. Instantiated in the client's module.
 pub(crate) struct Ops<I, O> {
-    get: unsafe fn(*const ()) -> bool,
+    /// How far before the object its reference count is (invariant 2). A number, not a function: no
+    /// client's code runs while a count is changed, nor after.
+    count_offset: usize,
     run: unsafe fn(*const (), I) -> O,
-    put: unsafe fn(*const ()) -> bool,
     bury: unsafe fn(*const ()),
+}
+
+impl<I, O> Ops<I, O> {
+    fn count(&self, object: *const ()) -> *mut bindings::refcount_t {
+        object
+            .wrapping_byte_sub(self.count_offset)
+            .cast_mut()
+            .cast()
+    }
 }
 
 struct Operations<T, K, I, O>(PhantomData<(T, K, I, O)>);
 
 impl<T: Run<K, I, O>, K, I, O> Operations<T, K, I, O> {
     const TABLE: Ops<I, O> = Ops {
-        get: Self::get,
+        count_offset: Arc::<Timed<T>>::DATA_OFFSET,
         run: Self::run,
-        put: Self::put,
         bury: Self::bury,
     };
-
-    /// # Safety
-    ///
-    /// `object` satisfies invariant 1.
-    unsafe fn get(object: *const ()) -> bool {
-        // SAFETY: Invariants 1 and 2.
-        unsafe { inc_not_zero(count_of::<T>(object)) }
-    }
 
     /// # Safety
     ///
@@ -169,26 +129,29 @@ impl<T: Run<K, I, O>, K, I, O> Operations<T, K, I, O> {
 
     /// # Safety
     ///
-    /// The caller gives up a reference to `object`. If this returns true it was the last one, and the
-    /// caller has to bury the object.
-    unsafe fn put(object: *const ()) -> bool {
-        // SAFETY: Invariant 2, and the caller's reference keeps the allocation.
-        unsafe { dec_and_test(count_of::<T>(object)) }
-    }
-
-    /// # Safety
-    ///
-    /// The caller's `put` of `object` returned true.
+    /// The last reference to `object` was given up by [`Held::put`].
     unsafe fn bury(object: *const ()) {
+        let object = object.cast_mut().cast::<Timed<T>>();
         // SAFETY: The count is zero, so this is the only access there is, and no more can come: weak
         // pointers are not upgraded from zero, and the drops of the anchors clear them.
-        unsafe { core::ptr::drop_in_place(object.cast_mut().cast::<Timed<T>>()) };
+        unsafe { core::ptr::drop_in_place(object) };
         // SAFETY: Invariant 2. Nobody looks at the count any more.
-        unsafe { set_one(count_of::<T>(object)) };
+        unsafe { set_one(Self::TABLE.count(object.cast())) };
         // SAFETY: The value is dropped, so the allocation is that of an `Arc` of the same layout which
         // drops nothing, with the one reference that was just made.
         drop(unsafe { Arc::<ManuallyDrop<Timed<T>>>::from_raw(object.cast()) });
     }
+}
+
+/// Makes the count 1. Not inlined into clients, for the C function is not theirs to call.
+///
+/// # Safety
+///
+/// `count` is the reference count of an allocation that only the caller knows.
+#[inline(never)]
+unsafe fn set_one(count: *mut bindings::refcount_t) {
+    // SAFETY: The contract of this function.
+    unsafe { bindings::refcount_set(count, 1) }
 }
 
 struct Bound {
@@ -219,12 +182,15 @@ impl<I: 'static, O: 'static> Weak<I, O> {
         })
     }
 
-    /// Takes a reference to the object, unless it is gone. Any context; runs client's code.
+    /// Takes a reference to the object, unless it is gone. Any context.
     pub(crate) fn get(&self) -> Option<Held<I, O>> {
         let bound = self.bound.lock();
         let object = bound.object;
-        // SAFETY: Invariant 1: under the lock a non-null object's allocation is there.
-        let got = !object.is_null() && unsafe { (self.ops.get)(object) };
+        if object.is_null() {
+            return None;
+        }
+        // SAFETY: Invariants 1 and 2: under the lock a non-null object's allocation is there.
+        let got = unsafe { b::softclock_refcount_inc_not_zero(self.ops.count(object)) };
         drop(bound);
         // Invariant 3.
         got.then_some(Held {
@@ -255,8 +221,9 @@ impl<I, O> Held<I, O> {
     /// Gives the reference back. If it was the last one, the object is dead: nobody can take a
     /// reference any more. Its drop is left to the caller, for this context may be wrong for it.
     pub(crate) fn put(self) -> Option<Remains<I, O>> {
-        // SAFETY: Invariant 3; `self` is consumed, so the reference is given up once.
-        unsafe { (self.ops.put)(self.object) }.then(|| Remains {
+        let count = self.ops.count(self.object);
+        // SAFETY: Invariants 2 and 3; `self` is consumed, so the reference is given up once.
+        unsafe { bindings::refcount_dec_and_test(count) }.then(|| Remains {
             object: self.object,
             ops: self.ops,
         })
@@ -435,8 +402,12 @@ where
     let field: &'a F = unsafe { &(*object).value }.field();
     let anchor = field.anchor();
     if !anchor.bound.load(Acquire) {
-        // Invariant 1: the anchor is part of this object (`Contains`, `Anchored`).
-        anchor.node.weak().bind(object.cast());
+        // The pointer of the `Arc`, not of a reference into it: it reaches the count, and the object
+        // is dropped through it. Invariant 1: the anchor is part of it (`Contains`, `Anchored`).
+        anchor
+            .node
+            .weak()
+            .bind(Arc::as_ptr(&Arc::from(this)).cast());
         anchor.bound.store(true, Release);
     }
     field
@@ -456,9 +427,11 @@ pub(crate) fn layout_is_known() -> Result {
         },
         GFP_KERNEL,
     )?;
-    let count = count_of::<Probe>(Arc::as_ptr(&arc).cast());
+    let count = Arc::as_ptr(&arc)
+        .wrapping_byte_sub(Arc::<Timed<Probe>>::DATA_OFFSET)
+        .cast::<i32>();
     // SAFETY: `DATA_OFFSET` bytes before the data lies inside the allocation.
-    let read = || unsafe { core::ptr::read_volatile(count.cast::<i32>()) };
+    let read = || unsafe { core::ptr::read_volatile(count) };
     let one = read();
     let second = arc.clone();
     let two = read();

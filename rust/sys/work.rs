@@ -18,9 +18,21 @@ unsafe impl Send for WorkQueue {}
 unsafe impl Sync for WorkQueue {}
 
 impl WorkQueue {
-    /// A queue not bound to CPUs, with a rescuer so that timers still run under memory pressure.
+    /// A queue not bound to CPUs. Its work may wait for any other.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
-        let flags = bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags_WQ_MEM_RECLAIM;
+        Self::with_flags(name, bindings::wq_flags_WQ_UNBOUND)
+    }
+
+    /// As [`new`](Self::new), with a rescuer, so that its work runs under memory pressure too. It may
+    /// not wait for work of a queue that has none.
+    pub(crate) fn with_rescuer(name: &'static CStr) -> Result<Self> {
+        Self::with_flags(
+            name,
+            bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags_WQ_MEM_RECLAIM,
+        )
+    }
+
+    fn with_flags(name: &'static CStr, flags: bindings::wq_flags) -> Result<Self> {
         // SAFETY: The format takes one string, which lives for ever; 0 means the default limit.
         let raw = unsafe {
             bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 0, name.as_char_ptr())

@@ -9,6 +9,8 @@ use softclock::prelude::*;
 
 #[path = "callout_cases.rs"]
 mod callout_cases;
+#[path = "circle_cases.rs"]
+mod circle_cases;
 #[path = "harness.rs"]
 mod harness;
 #[path = "lifetime_cases.rs"]
@@ -30,7 +32,14 @@ struct Module;
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let task = Task::new()?;
-        harness::run(&[callout_cases::CASES, lifetime_cases::CASES], &task);
+        harness::run(
+            &[
+                callout_cases::CASES,
+                lifetime_cases::CASES,
+                circle_cases::CASES,
+            ],
+            &task,
+        );
         Ok(Self)
     }
 }
