@@ -2,7 +2,7 @@
 #
 # Verbs only: scripts/ does the work. `make help` lists them.
 
-.PHONY: all demo test lint shell kdir setup golden fmt clean prune help
+.PHONY: all demo test lint driver shell kdir setup golden fmt clean prune help
 
 all:		## build softclock.ko for KDIR=..., the running kernel, or a kernel tree that is fetched
 	@scripts/build --kdir "$(KDIR)"
@@ -12,8 +12,10 @@ test:		## prove it: every selftest in every guest (ARGS="--guest amd64 load.sh" 
 	@scripts/test $(ARGS)
 lint:		## format, clippy, checkpatch, shellcheck, layers, unsafe, SPDX
 	@scripts/lint
-shell:		## a prompt inside a guest, modules at / (GUEST=amd64 rt icount uml-smp uml-tt)
-	@scripts/shell $(GUEST)
+driver:		## build the driver in M=DIR for the stock kernel, with our toolchain
+	@scripts/build --driver "$(M)"
+shell:		## a prompt inside a guest, modules at /, also those of M=DIR (GUEST=amd64 rt icount uml-smp uml-tt)
+	@scripts/shell "$(or $(GUEST),amd64)" "$(M)"
 kdir:		## prepare the kernel tree softclock is tested with, and print where it is
 	@scripts/build --print-kdir
 setup:		## fetch and build everything the tests need, now (ARGS="kdir:amd64" for a part)

@@ -8,6 +8,9 @@
 # have fixed names (/mnt/softclock and IN_CACHE), because prepared kernel
 # trees hold absolute paths.
 
+# chroot, unshare's friends and mmdebstrap live where an ordinary user's PATH may not lead.
+PATH=$PATH:/usr/sbin:/sbin
+
 TOP=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 CACHE=${SOFTCLOCK_CACHE:-${HOME:-/root}/.cache/softclock}
 case $CACHE in /*) ;; *) CACHE=$PWD/$CACHE ;; esac
@@ -89,6 +92,16 @@ cache_ready() {
 	fi
 }
 
+# outputs_ready: .build must be ours to write, in all of it that matters.
+outputs_ready() {
+	local other
+	mkdir -p "$TOP/.build" 2>/dev/null || die "user $(id -un) cannot write in the checkout $TOP" \
+		"make it yours (chown -R), or clone it anew"
+	other=$(find "$TOP/.build" -maxdepth 2 ! -type l ! -writable -print -quit 2>/dev/null)
+	[ -z "$other" ] || die "user $(id -un) cannot write $other, the output of another user's run" \
+		"as that user, or root: rm -rf $TOP/.build"
+}
+
 free_mb() { df -Pk -- "$1" | awk 'END { print int($4 / 1024) }'; }
 
 # need_space DIRECTORY MEGABYTES WHAT-FOR
@@ -154,7 +167,7 @@ heartbeat() {
 	while sleep 1 >/dev/null 2>&1 && kill -0 "$parent" 2>/dev/null; do
 		s=$((s + 1))
 		[ $((s % 15)) = 0 ] || continue
-		last=$(tail -c 400 -- "$log" 2>/dev/null | tr '\r' '\n' | grep -v '^ *$' | tail -n 1)
+		last=$(tail -c 400 -- "$log" 2>/dev/null | tr '\r' '\n' | grep -v '^ *$' | tail -n 1) || :
 		printf 'softclock:   ... %d s  %.60s\n' "$s" "$last" >&2
 	done
 }
