@@ -20,9 +20,10 @@
 //!
 //! - The callback runs at most once for each arm, never before the deadline, never twice at once.
 //! - After [`Stop::Cancelled`] it does not run. After a drain nothing of it runs.
-//! - A callout never keeps its object alive. Once the last [`Arc`] is gone no run begins, and the
-//!   object is never dropped in the middle of a run: when a run held the last reference, the object
-//!   is dropped soon after, in task context.
+//! - A callout never keeps its object alive. Once the last [`Arc`] is gone no run begins, of any
+//!   callout in it, and the object is never dropped in the middle of a run: when a run held the last
+//!   reference, the object is dropped soon after, in task context. Otherwise it is dropped where the
+//!   last [`Arc`] is, which must be a context in which the kernel can free memory; that never waits.
 //! - A module can be unloaded at any time. What it forgot is shut down, drained, and named in the log.
 //! - Nothing is allocated to arm, stop or run.
 //!

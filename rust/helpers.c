@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Wrappers for what Rust cannot call: inline functions and macros. No logic of softclock's own
+ * Wrappers for what Rust cannot call: inline functions and macros. No rule of softclock's own
  * lives here, and every difference between kernel versions does.
  */
 #include <linux/hrtimer.h>

@@ -23,9 +23,9 @@
 //!
 //! 1. The registry keeps an `Arc` to a node from its creation until its reaping has quiesced its
 //!    timer, after which nobody starts it again. This is the keep-alive rule of `HasTimer`.
-//! 2. A client's code runs only between `Life::begin` and `Life::end`, and never after `begin` was
-//!    refused; giving the reference back belongs to the run. So when a drain has returned, the
-//!    client's module may go.
+//! 2. A client's callback runs only between `Life::begin` and `Life::end`, and never after `begin` was
+//!    refused; its object's drop, where it is left to us, only in the reaping. So when all is drained
+//!    and reaped, the client's module may go.
 //! 3. An object whose last reference a run held is not dropped inside the run, but by the reaping.
 
 use crate::{

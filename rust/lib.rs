@@ -88,6 +88,6 @@ module! {
     type: Softclock,
     name: "softclock",
     authors: ["softclock maintainers"],
-    description: "Callouts, periodics, route timers and liveness probes for Rust drivers",
+    description: "Kernel timers that can be stopped, for Rust drivers",
     license: "GPL",
 }

@@ -6,7 +6,7 @@
 # of the read, a module that leaves under an open file (an Oops when it is closed).
 
 . /lib.sh
-ktap_plan 14
+ktap_plan 17
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -40,6 +40,18 @@ t "two readers do not disturb each other" equal "$(sum /tmp/all) $(sum /tmp/all)
 t "the client's record counts them" equal $N "$(value objects name=softclock_many <$tree/clients)"
 rmmod softclock_many
 t "they go with their client" equal 0 "$(ids $tree/callouts | wc -l)"
+
+insmod /softclock_counts.ko || ktap_bail "softclock_counts.ko does not load"
+counts() {
+	grep " name=$1 " $tree/callouts | sed 's/.* ctx=task \(state=[a-z]*\) \(armed=.*\) late_max_ns=.*/\1 \2/'
+}
+t "a callout that ran three times says so" \
+	equal "state=idle armed=3 fired=3 cancelled=0 refused=0" "$(counts thrice)"
+t "one that was armed four times and stopped twice says so" \
+	equal "state=idle armed=4 fired=0 cancelled=1 refused=0" "$(counts stopped)"
+t "one that was shut down and armed twice after that says so" \
+	equal "state=shut armed=1 fired=0 cancelled=1 refused=2" "$(counts shut)"
+rmmod softclock_counts
 
 exec 5<$tree/callouts
 t "an open file keeps softclock loaded" fails rmmod softclock

@@ -24,9 +24,8 @@ impl Task {
     ///
     /// # Errors
     ///
-    /// `EWOULDBLOCK` (`EAGAIN`) in an interrupt, a softirq, an RCU reader, or with preemption or
-    /// interrupts off. A kernel built without `CONFIG_PREEMPT_COUNT` cannot see that a spinlock is
-    /// held.
+    /// `EWOULDBLOCK` (`EAGAIN`) in an interrupt, a softirq, or with interrupts off; on kernels that
+    /// count it, as distributions' do, also with preemption off, under a spinlock and in an RCU reader.
     #[inline(never)]
     pub fn new() -> Result<Self> {
         // SAFETY: The function only reads the current context.

@@ -284,6 +284,7 @@ fn delays_never_early<K: Kind>(_: &Task) -> Verdict {
         check!(subject.last_due_ns.load(Relaxed) >= earliest.as_nanos());
     }
     check!(subject.early.load(Relaxed) == 0);
+    check!(subject.untrue.load(Relaxed) == 0);
     Ok(())
 }
 

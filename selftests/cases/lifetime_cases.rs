@@ -25,6 +25,18 @@ pub(crate) const CASES: &[&[Case]] = &[
         stop_own
     ),
     &both!(
+        "after a stop in the own callback, what it returns counts",
+        stop_own_returns
+    ),
+    &[Case {
+        name: "reasons not to wait are EDEADLK and EWOULDBLOCK",
+        run: wait_errors,
+    }],
+    &[Case {
+        name: "there is no proof that one may sleep under a spinlock",
+        run: no_task_under_lock,
+    }],
+    &both!(
         "callout-37 a callback may drop its own object; it dies in a task",
         drop_own
     ),
@@ -88,6 +100,30 @@ fn stop_own<K: Kind>(_: &Task) -> Verdict {
     check!(sleep_until(2_000, || subject.ended.load(Acquire) == 2));
     check!(subject.saw(SAW_RUNNING));
     check!(subject.saw(SAW_NEW));
+    Ok(())
+}
+
+fn stop_own_returns<K: Kind>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::StopAndReturn, Some(Delta::from_millis(1)))?;
+    subject.callout::<K>().arm_after(Delta::ZERO);
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) >= 3));
+    check!(subject.saw(SAW_RUNNING));
+    Ok(())
+}
+
+fn wait_errors(_: &Task) -> Verdict {
+    check!(Error::from(CannotWait::Deadlock).to_errno() == -35);
+    check!(Error::from(CannotWait::Atomic).to_errno() == -11);
+    Ok(())
+}
+
+fn no_task_under_lock(_: &Task) -> Verdict {
+    let subject = Subject::<Task>::new(Act::Nothing, None)?;
+    let guard = subject.me.lock();
+    let proof = Task::new().is_ok();
+    drop(guard);
+    check!(!proof);
+    check!(Task::new().is_ok());
     Ok(())
 }
 

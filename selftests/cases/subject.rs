@@ -28,6 +28,8 @@ pub(crate) enum Act {
     RearmAndHold,
     /// Stop this callout, then arm it.
     StopAndArm,
+    /// Stop this callout, then ask for another run by what is returned.
+    StopAndReturn,
     /// Wait for this very run.
     DrainMyself,
     /// Shut this very callout down.
@@ -48,6 +50,8 @@ pub(crate) struct Subject<K> {
     pub(crate) runs: Atomic<u64>,
     pub(crate) ended: Atomic<u64>,
     pub(crate) early: Atomic<u64>,
+    /// Runs that were told wrong times.
+    pub(crate) untrue: Atomic<u64>,
     pub(crate) entered: Atomic<bool>,
     pub(crate) release: Atomic<bool>,
     pub(crate) stuck: Atomic<bool>,
@@ -86,6 +90,7 @@ impl<K: Kind> Subject<K> {
             runs: Atomic::new(0),
             ended: Atomic::new(0),
             early: Atomic::new(0),
+            untrue: Atomic::new(0),
             entered: Atomic::new(false),
             release: Atomic::new(false),
             stuck: Atomic::new(false),
@@ -140,6 +145,11 @@ impl<K: Kind> OnExpire<K> for Subject<K> {
         if run.began() < run.due() {
             this.early.fetch_add(1, Relaxed);
         }
+        let now = softclock::now();
+        let truly = run.began() - run.due();
+        if run.lateness() != truly || run.began() > now || now - run.began() > Delta::from_secs(1) {
+            this.untrue.fetch_add(1, Relaxed);
+        }
         this.last_due_ns.store(run.due().as_nanos(), Relaxed);
         this.see(SAW_PENDING, this.timer.is_pending());
         this.see(SAW_TASK, Task::new().is_ok());
@@ -174,9 +184,13 @@ fn act<K: Kind>(this: ArcBorrow<'_, Timed<Subject<K>>>) {
                 this.see(SAW_NEW, arm == Arm::New);
             }
         }
+        Act::StopAndReturn => {
+            this.see(SAW_RUNNING, this.timer.stop() == Stop::Running);
+        }
         Act::DrainMyself => {
             if let Ok(task) = Task::new() {
-                this.see(SAW_DEADLOCK, this.timer.drain(&task).is_err());
+                let answer = this.timer.drain(&task);
+                this.see(SAW_DEADLOCK, answer == Err(CannotWait::Deadlock));
             }
         }
         Act::ShutMyself => {

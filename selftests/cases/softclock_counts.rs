@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Callouts whose counters in debugfs are known to the last one.
+
+use kernel::time::delay::fsleep;
+use softclock::prelude::*;
+
+module! {
+    type: Module,
+    name: "softclock_counts",
+    authors: ["softclock maintainers"],
+    description: "softclock selftest: callouts with known counters",
+    license: "GPL",
+    imports_ns: ["SOFTCLOCK"],
+}
+
+struct Module {
+    _all: [Arc<Timed<Closure<Task>>>; 3],
+}
+
+/// A closure that runs `times` times.
+fn closure(name: &'static CStr, times: u64) -> Result<Arc<Timed<Closure<Task>>>> {
+    let left = Atomic::new(times);
+    Closure::new(softclock::owner!(), name, move |_run| {
+        if left.fetch_sub(1, Relaxed) > 1 {
+            Next::After(Delta::ZERO)
+        } else {
+            Next::Stop
+        }
+    })
+}
+
+impl kernel::Module for Module {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let task = Task::new()?;
+        let thrice = closure(c"thrice", 3)?;
+        thrice.callout().arm_after(Delta::ZERO);
+
+        let stopped = closure(c"stopped", 1)?;
+        for _ in 0..4 {
+            stopped.callout().arm_after(Delta::from_secs(3600));
+        }
+        stopped.callout().stop();
+        stopped.callout().stop();
+
+        let shut = closure(c"shut", 1)?;
+        shut.callout().arm_after(Delta::from_secs(3600));
+        shut.callout().shutdown(&task)?;
+        shut.callout().arm_after(Delta::ZERO);
+        shut.callout().arm_after(Delta::ZERO);
+
+        fsleep(kernel::time::Delta::from_millis(300));
+        Ok(Self {
+            _all: [thrice, stopped, shut],
+        })
+    }
+}
