@@ -28,6 +28,10 @@
 //!    and reaped, the client's module may go.
 //! 3. An object whose last reference a run held is not dropped inside the run, but by the reaping.
 
+mod waits;
+
+pub(crate) use self::waits::Waits;
+
 use crate::{
     policy::{
         deadline::{Delta, Instant},
@@ -45,10 +49,9 @@ use crate::{
     Hub,
 };
 use kernel::{
-    new_mutex,
     prelude::*,
     static_lock_class,
-    sync::{Arc, ArcBorrow, Mutex},
+    sync::{Arc, ArcBorrow},
     workqueue::{impl_has_work, Work, WorkItem},
 };
 
@@ -496,53 +499,5 @@ impl WorkItem<REAP> for Node {
             }
         }
         this.client.reaped();
-    }
-}
-
-/// Who waits for which run: to refuse a wait that would close a circle.
-#[pin_data]
-pub(crate) struct Waits {
-    #[pin]
-    table: Mutex<KVec<Wait>>,
-}
-
-struct Wait {
-    who: Runner,
-    node: Arc<Node>,
-    run: u64,
-}
-
-impl Waits {
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            table <- new_mutex!(KVec::new()),
-        })
-    }
-
-    /// `who` is about to wait for a run.
-    fn begin(&self, who: Runner, node: &Arc<Node>, run: u64) -> Result<(), CannotWait> {
-        let mut table = self.table.lock();
-        let mut next = Some((node, run));
-        // Who executes that run, and which run does that one wait for? The table has no circle yet, so
-        // this ends.
-        while let Some(runner) = next.and_then(|(node, run)| node.runner_of(run)) {
-            if runner == who {
-                return Err(CannotWait::Deadlock);
-            }
-            let theirs = table.iter().find(|wait| wait.who == runner);
-            next = theirs.map(|wait| (&wait.node, wait.run));
-        }
-        let wait = Wait {
-            who,
-            node: node.clone(),
-            run,
-        };
-        // Without memory for it the wait goes on, and a circle through it is not seen.
-        let _ = table.push(wait, GFP_KERNEL);
-        Ok(())
-    }
-
-    fn end(&self, who: Runner) {
-        self.table.lock().retain(|wait| wait.who != who);
     }
 }
