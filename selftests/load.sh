@@ -45,6 +45,7 @@ again() {
 		insmod /heartbeat.ko && rmmod heartbeat || return
 	done
 	equal 10 "$(value made name=heartbeat <$tree/clients)" &&
+		equal 0 "$(value objects name=heartbeat <$tree/clients)" &&
 		equal 0 "$(value leaked name=heartbeat <$tree/clients)" &&
 		equal 1 "$(grep -c heartbeat $tree/clients)"
 }

@@ -128,12 +128,56 @@ mod life {
 
     /// Checks `law` in every reachable state.
     fn always(law: impl Fn(Life) -> bool) {
-        let all = reachable();
-        // A state more or less is a change of the rules, to be seen in review.
-        assert_eq!(all.len(), 16);
-        for (life, history) in all {
+        for (life, history) in reachable() {
             assert!(law(life), "{life:?} after {history:?}");
         }
+    }
+
+    #[test]
+    fn a_state_more_or_less_is_a_change_of_the_rules() {
+        assert_eq!(reachable().len(), 16);
+    }
+
+    #[test]
+    fn an_arm_takes_back_a_run_whose_deadline_has_passed() {
+        let mut life = Life::new();
+        life.arm();
+        life.expire();
+        assert_eq!(life.arm(), Arm::Replaced);
+        assert!(!life.begin());
+    }
+
+    #[test]
+    fn an_arm_ends_what_an_earlier_stop_said_of_the_run() {
+        let mut life = Life::new();
+        life.arm();
+        life.expire();
+        life.begin();
+        life.stop(false);
+        life.arm();
+        life.stop(true);
+        assert!(life.end(true).rearm);
+    }
+
+    #[test]
+    fn a_run_leaves_nothing_behind_for_the_next() {
+        let mut life = Life::new();
+        for _ in 0..2 {
+            life.arm();
+            life.expire();
+            assert!(life.begin());
+            life.stop(false);
+            life.end(true);
+        }
+        assert_eq!(life, Life::new());
+    }
+
+    #[test]
+    fn no_end_re_arms_what_is_shut() {
+        always(|mut life| {
+            life.shut();
+            !life.is_running() || !life.end(true).rearm
+        });
     }
 
     #[test]
