@@ -405,7 +405,7 @@ impl Node {
             return;
         };
         let next = held.run(firing);
-        // Rule 2: the reference goes before the run ends.
+        // Rule 2: from here on nothing is the client's code.
         if let Some(remains) = held.put() {
             // Rule 3. Before the end of the run, so that who waits for that finds it on its way.
             this.state.lock().remains = Some(remains);
@@ -491,8 +491,7 @@ impl WorkItem<REAP> for Node {
         // May call the client's drop, which detaches this node and others.
         drop(remains);
         if this.is_detached() {
-            // The end of a run, after it has put its reference, is still client's code (rule 2).
-            let _ = Self::shutdown(&this, &Task::by_contract());
+            // Rule 1. A run that is about to end has left the client's code, and holds the node.
             this.timer.quiesce();
             if let Ok(hub) = Hub::get() {
                 hub.registry().remove(&this);

@@ -81,8 +81,7 @@ pub enum Drain {
     Idle,
 }
 
-/// Why a drain or shutdown did not wait. What was pending is cancelled all the same, and what is
-/// running is the last run.
+/// Why a drain or shutdown did not wait. What was pending is cancelled all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CannotWait {
     /// The caller is the very callback it would wait for, or that callback waits, directly or through
