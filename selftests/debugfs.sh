@@ -6,7 +6,7 @@
 # of the read, a module that leaves under an open file (an Oops when it is closed).
 
 . /lib.sh
-ktap_plan 17
+ktap_plan 19
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -51,7 +51,17 @@ t "one that was armed four times and stopped twice says so" \
 	equal "state=idle armed=4 fired=0 cancelled=1 refused=0" "$(counts stopped)"
 t "one that was shut down and armed twice after that says so" \
 	equal "state=shut armed=1 fired=0 cancelled=1 refused=2" "$(counts shut)"
+t "what was stopped or shut down is in no queue of the kernel" fails grep -q softclock /proc/timer_list
 rmmod softclock_counts
+
+insmod /heartbeat.ko
+# Its clocks 0 to 3 expire in the hard interrupt, 4 to 7 in the softirq.
+in_softirq() {
+	awk '/^ clock [0-9]/ { clock = $2 + 0 } /softclock/ { seen = 1; if (clock < 4) hard = 1 }
+		END { exit !seen || hard }' /proc/timer_list
+}
+t "callouts expire in the softirq, says the kernel" in_softirq
+rmmod heartbeat
 
 exec 5<$tree/callouts
 t "an open file keeps softclock loaded" fails rmmod softclock

@@ -3,10 +3,10 @@
 //! Arming, stopping, draining: what each answers in each state.
 
 use crate::{
-    harness::{both, check, Case, Verdict},
+    harness::{both, check, Case, Fault, Verdict},
     subject::{
-        is_soft, pause_us, sleep_ms, sleep_until, while_running, Act, Subject, SAW_PENDING,
-        SAW_REARMED, SAW_TASK,
+        is_soft, pause_us, sleep_ms, sleep_until, spin_until, while_running, Act, Subject,
+        SAW_PENDING, SAW_REARMED, SAW_TASK,
     },
 };
 use softclock::{prelude::*, Kind};
@@ -47,6 +47,10 @@ pub(crate) const CASES: &[&[Case]] = &[
         "callout-13 re-arming replaces: one run, at the last deadline",
         rearm_pending
     ),
+    &[Case {
+        name: "callout-13 a re-arm at the moment of the expiry is never early (soft)",
+        run: rearm_expiring,
+    }],
     &both!("callout-14 arming an idle callout is New", arm_idle),
     &both!(
         "callout-18 pending until the callback begins",
@@ -208,6 +212,65 @@ fn rearm_pending<K: Kind>(_: &Task) -> Verdict {
     check!(subject.last_due_ns.load(Relaxed) == last.as_nanos());
     sleep_ms(1_000);
     check!(subject.runs() == 1);
+    Ok(())
+}
+
+/// Arms all its subjects for one instant, from a worker and so on its CPU.
+#[pin_data]
+struct Volley {
+    #[pin]
+    timer: Callout<Self, Task>,
+    subjects: KVec<Arc<Timed<Subject<Soft>>>>,
+    /// The instant, once all are armed.
+    due_ns: Atomic<i64>,
+}
+
+impl_has_callout! { impl HasCallout<Task> for Volley { self.timer } }
+
+impl OnExpire<Task> for Volley {
+    fn expire(this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Task>) -> Next {
+        let due = softclock::now() + Delta::from_micros(500);
+        for subject in this.subjects.iter() {
+            subject.callout::<Soft>().arm_at(due);
+        }
+        this.due_ns.store(due.as_nanos(), Release);
+        Next::Stop
+    }
+}
+
+/// An expiry on its way when its callout is armed again must not count for the later deadline. The
+/// worker's CPU takes the volley off its queue one by one, and this one arms the same again, so that
+/// they meet at one of them.
+fn rearm_expiring(_: &Task) -> Verdict {
+    if kernel::cpu::nr_cpu_ids() < 2 {
+        return Err(Fault::Skip("needs two CPUs"));
+    }
+    let mut subjects = KVec::new();
+    for _ in 0..200 {
+        let subject = Subject::<Soft>::new(Act::Nothing, None)?;
+        subjects.push(subject, GFP_KERNEL).map_err(Error::from)?;
+    }
+    let volley = Timed::new(try_pin_init!(Volley {
+        timer <- Callout::new(softclock::owner!(), c"volley"),
+        subjects,
+        due_ns: Atomic::new(0),
+    }))?;
+    let armed = || volley.due_ns.load(Acquire) != 0;
+    let end = softclock::now() + Delta::from_secs(2);
+    while softclock::now() < end {
+        volley.due_ns.store(0, Release);
+        volley.callout::<Task>().arm_after(Delta::ZERO);
+        // A busy thread keeps its CPU and sends the worker to the other one.
+        check!(spin_until(20_000_000, armed) || sleep_until(2_000, armed));
+        spin_until(5_000_000, || !volley.subjects[0].timer.is_pending());
+        for subject in volley.subjects.iter() {
+            subject.callout::<Soft>().arm_after(Delta::from_millis(20));
+        }
+        for subject in volley.subjects.iter() {
+            check!(subject.early.load(Relaxed) == 0);
+            subject.timer.stop();
+        }
+    }
     Ok(())
 }
 
