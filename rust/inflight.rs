@@ -188,20 +188,25 @@ impl Node {
     /// Arms the timer for `due`, replacing a pending run. Any context but NMI; never blocks.
     #[inline(never)]
     pub(crate) fn arm(&self, due: Instant) -> Arm {
-        let mut state = self.state.lock();
-        let answer = state.life.arm();
-        if matches!(answer, Arm::Refused(_)) {
-            bump(&mut state.stats.refused);
-        } else {
-            self.start(&mut state, due);
-        }
-        answer
+        self.arm_at(due, now())
     }
 
     /// Arms the timer for `after` from now.
     #[inline(never)]
     pub(crate) fn arm_after(&self, after: Delta) -> Arm {
-        self.arm(now() + after)
+        let now = now();
+        self.arm_at(now + after, now)
+    }
+
+    fn arm_at(&self, due: Instant, now: Instant) -> Arm {
+        let mut state = self.state.lock();
+        let answer = state.life.arm();
+        if matches!(answer, Arm::Refused(_)) {
+            bump(&mut state.stats.refused);
+        } else {
+            self.start(&mut state, due, now);
+        }
+        answer
     }
 
     /// Cancels a pending run. Any context but NMI; never blocks.
@@ -305,12 +310,12 @@ impl Node {
         self.state.lock().detached
     }
 
-    fn start(&self, state: &mut State, due: Instant) {
+    fn start(&self, state: &mut State, due: Instant, now: Instant) {
         state.due = due;
         bump(&mut state.stats.armed);
         // Not in the past, and not at an instant that is already being expired: a softirq callback
         // that arms itself for those would be called again by the same loop, for ever.
-        let next = now() + Delta::from_nanos(1);
+        let next = now + Delta::from_nanos(1);
         self.timer.start(due.max(next).as_nanos());
     }
 
@@ -453,16 +458,17 @@ impl Node {
 
     /// Ends a run; says whether somebody waits for that.
     fn end(&self, next: Next) -> bool {
+        let now = now();
         let due = match next {
             Next::Stop => None,
-            Next::After(delta) => Some(now() + delta),
+            Next::After(delta) => Some(now + delta),
             Next::At(due) => Some(due),
         };
         let mut state = self.state.lock();
         state.runner = None;
         let end = state.life.end(due.is_some());
         if let (true, Some(due)) = (end.rearm, due) {
-            self.start(&mut state, due);
+            self.start(&mut state, due, now);
         }
         end.wake
     }

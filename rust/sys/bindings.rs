@@ -2,6 +2,7 @@
 
 //! Raw bindings of `include/softclock/`, made by bindgen at build time.
 
+// Generated code keeps C's names and has no documentation.
 #![allow(
     clippy::all,
     clippy::undocumented_unsafe_blocks,

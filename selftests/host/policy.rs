@@ -2,6 +2,7 @@
 
 //! The policy layer, tested on the host: the very files that are compiled into the kernel.
 
+// What only the kernel uses is not used here.
 #![allow(dead_code)]
 
 #[path = "../../rust/policy"]
