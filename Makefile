@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Verbs only: scripts/ does the work. `make help` lists them.
+# make LOCKED=1 builds it with rust/policy/locked.rs, which the selftests hold the shipped protocol against.
 
-.PHONY: all demo test lint driver shell kdir setup golden fmt clean prune help
+.PHONY: all demo test test-all bench bench-quick lint driver shell kdir setup golden fmt clean prune help
 
+all: export SC_LOCKED := $(LOCKED)
 all:		## build softclock.ko for KDIR=..., the running kernel, or a kernel tree that is fetched
 	@scripts/build --kdir "$(KDIR)"
-demo:		## see it live: boot the stock Debian kernel in a guest, with a driver's callout firing
+demo:		## see it live: boot the stock Debian kernel in a guest, a callout firing, a dead peer found
 	@scripts/demo
-test:		## prove it: every selftest in every guest (ARGS="--guest amd64 load.sh" for a part)
+test:		## prove it: every selftest in six guests (ARGS="--guest amd64 load.sh" for a part)
 	@scripts/test $(ARGS)
+test-all:	## the same, in two slow guests with KASAN, lockdep, kmemleak and KCSAN, and all that takes long
+	@scripts/test --all
+bench:		## what callouts cost, beside the kernel's own timers, 1 to 1M of them (ARGS="--twice --gates")
+	@scripts/bench $(ARGS)
+bench-quick:	## the same with at most 10000, in less than a minute
+	@scripts/bench --quick $(ARGS)
 lint:		## format, clippy, checkpatch, shellcheck, layers, unsafe, SPDX
 	@scripts/lint
 driver:		## build the driver in M=DIR for the stock kernel, with our toolchain
 	@scripts/build --driver "$(M)"
-shell:		## a prompt inside a guest, modules at /, also those of M=DIR (GUEST=amd64 rt icount uml-smp uml-tt)
+shell:		## a prompt inside a guest, modules at /, also those of M=DIR (GUEST=amd64 rt icount uml-smp uml-tt ...)
 	@scripts/shell "$(or $(GUEST),amd64)" "$(M)"
 kdir:		## prepare the kernel tree softclock is tested with, and print where it is
 	@scripts/build --print-kdir

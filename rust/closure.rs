@@ -4,7 +4,7 @@
 
 use crate::{
     callout::{Callout, OnExpire},
-    context::{Expiry, Kind},
+    context::{Expiry, Kind, Unlocked},
     policy::life::Next,
     sys::{module::Owner, target::Timed},
 };
@@ -19,7 +19,7 @@ type Call<K> = KBox<dyn Fn(&Expiry<'_, <K as Kind>::Context>) -> Next + Send + S
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
 /// let tick = Closure::<Task>::new(softclock::owner!(), c"tick", |run| {
 ///     pr_info!("{} ns late\n", run.lateness().as_nanos());
 ///     Next::After(Delta::from_millis(500))
@@ -35,7 +35,7 @@ pub struct Closure<K: Kind> {
 
 crate::impl_has_callout! { impl {K: Kind} HasCallout<K> for Closure<K> { self.callout } }
 
-impl<K: Kind> Closure<K> {
+impl<K: Unlocked> Closure<K> {
     /// A callout that calls `call`, idle; in the context of `K`, never twice at once. Dropping the
     /// last [`Arc`] ends it. Task context; may block (`GFP_KERNEL`).
     ///
@@ -54,7 +54,7 @@ impl<K: Kind> Closure<K> {
     }
 }
 
-impl<K: Kind> OnExpire<K> for Closure<K> {
+impl<K: Unlocked> OnExpire<K> for Closure<K> {
     fn expire(this: ArcBorrow<'_, Timed<Self>>, run: &Expiry<'_, K::Context>) -> Next {
         (this.call)(run)
     }

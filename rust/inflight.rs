@@ -27,66 +27,46 @@
 //!    refused; its object's drop, where it is left to us, only in the reaping. So when all is drained
 //!    and reaped, the client's module may go.
 //! 3. An object whose last reference a run held is not dropped inside the run, but by the reaping.
+//! 4. What a worker will do for a node is counted with its client from the moment it is enqueued until it
+//!    has been done: before a run begins, and after it has ended, it still uses the client's operations,
+//!    and may tell it of that end. The unload waits for the count; for what interrupts do it waits anyhow.
 
+mod precisely;
+mod run;
 mod waits;
 
-pub(crate) use self::waits::Waits;
+pub use self::precisely::Precisely;
+pub(crate) use self::waits::{Awaited, Waits};
 
 use crate::{
     policy::{
         deadline::{Delta, Instant},
-        life::{Arm, CannotWait, Drain, Draining, Life, Next, Shown, Stop},
+        life::{Arm, CannotWait, Drain, Draining, Life, Refusal, Shown, Stop},
         name::Name,
+        place::Place,
     },
     registry::Client,
     sys::{
         context::{monotonic_ns, Runner, Task},
         hrtimer::{impl_has_timer, Timer},
         lock::RawLock,
-        target::{impl_has_weak, Held, Ops, Remains, Weak},
+        target::{impl_has_weak, Ops, Remains, Weak},
         wait,
+        wheel::When,
     },
     Hub,
 };
 use kernel::{
     prelude::*,
     static_lock_class,
-    sync::{Arc, ArcBorrow},
-    workqueue::{impl_has_work, Work, WorkItem},
+    sync::Arc,
+    workqueue::{impl_has_work, Work},
 };
 
 /// The time now. Any context but NMI.
-#[inline(never)]
+#[inline]
 pub fn now() -> Instant {
-    Instant::from_nanos(monotonic_ns())
-}
-
-/// Where a callback executes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In softirq context: it may not sleep.
-    Soft,
-    /// In a worker thread: it may sleep.
-    Task,
-}
-
-impl Place {
-    /// The word shown in debugfs.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Soft => "soft",
-            Self::Task => "task",
-        }
-    }
-}
-
-/// What a callback is told about its run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Firing {
-    /// The deadline it was armed for.
-    pub(crate) due: Instant,
-    /// When the run began.
-    pub(crate) began: Instant,
+    Instant::of_clock(monotonic_ns())
 }
 
 /// Counters of one timer, in the order debugfs shows them.
@@ -103,10 +83,14 @@ struct State {
     life: Life,
     due: Instant,
     runner: Option<Runner>,
+    /// Armed, and neither stopped, drained nor deactivated since.
+    active: bool,
+    /// The end of the present run is to be reported.
+    report: bool,
     /// The client's object is going: the node can be reaped.
     detached: bool,
     /// Rule 3.
-    remains: Option<Remains<Firing, Next>>,
+    remains: Option<Remains>,
     /// The state it was in when its module had left.
     left: Shown,
     stats: Stats,
@@ -118,7 +102,7 @@ pub(crate) struct Node {
     #[pin]
     state: RawLock<State>,
     #[pin]
-    target: Weak<Firing, Next>,
+    target: Weak,
     #[pin]
     timer: Timer,
     #[pin]
@@ -132,7 +116,7 @@ pub(crate) struct Node {
 }
 
 impl_has_timer!(Node { self.timer }, Node::on_timer);
-impl_has_weak!(Node { self.target }, Firing, Next);
+impl_has_weak!(Node { self.target });
 impl_has_work! {
     impl HasWork<Self, CALL> for Node { self.call }
     impl HasWork<Self, REAP> for Node { self.reap }
@@ -155,7 +139,7 @@ impl Node {
     #[inline(never)]
     pub(crate) fn new(
         client: Arc<Client>,
-        ops: &'static Ops<Firing, Next>,
+        ops: &'static Ops,
         place: Place,
         name: Name,
         id: u64,
@@ -164,6 +148,8 @@ impl Node {
             life: Life::new(),
             due: Instant::NEVER,
             runner: None,
+            active: false,
+            report: false,
             detached: false,
             remains: None,
             left: Shown::Idle,
@@ -173,7 +159,7 @@ impl Node {
             pin_init!(Self {
                 state <- RawLock::new(state, c"softclock_node", static_lock_class!()),
                 target <- Weak::new(ops, c"softclock_target", static_lock_class!()),
-                timer <- Timer::new::<Self>(),
+                timer <- Timer::new::<Self>(place == Place::Hard),
                 call <- Work::new(c"softclock_call", static_lock_class!()),
                 reap <- Work::new(c"softclock_reap", static_lock_class!()),
                 client,
@@ -185,26 +171,20 @@ impl Node {
         )
     }
 
-    /// Arms the timer for `due`, replacing a pending run. Any context but NMI; never blocks.
-    #[inline(never)]
-    pub(crate) fn arm(&self, due: Instant) -> Arm {
-        self.arm_at(due, now())
-    }
-
-    /// Arms the timer for `after` from now.
-    #[inline(never)]
-    pub(crate) fn arm_after(&self, after: Delta) -> Arm {
-        let now = now();
-        self.arm_at(now + after, now)
-    }
-
-    fn arm_at(&self, due: Instant, now: Instant) -> Arm {
+    /// Arms the timer, replacing a pending run. Any context but NMI; never blocks.
+    fn arm(&self, when: When, now: Instant) -> Arm {
         let mut state = self.state.lock();
+        // The lock keeps this thread where it is.
+        if !when.is_for_here() {
+            bump(&mut state.stats.refused);
+            return Arm::Refused(Refusal::NoCpu);
+        }
         let answer = state.life.arm();
         if matches!(answer, Arm::Refused(_)) {
             bump(&mut state.stats.refused);
         } else {
-            self.start(&mut state, due, now);
+            state.active = true;
+            self.start(&mut state, when, now);
         }
         answer
     }
@@ -216,6 +196,24 @@ impl Node {
         let own = Self::is_own(&state);
         let before = state.life;
         let answer = state.life.stop(own);
+        state.active = false;
+        self.forget_pending(&mut state, before);
+        answer
+    }
+
+    /// Cancels a pending run, and has the end of a run in progress reported.
+    #[inline(never)]
+    fn report_end(&self) -> Stop {
+        let mut state = self.state.lock();
+        let before = state.life;
+        // By the own callback as by any other: until its end arms are refused, and nothing it returns counts.
+        let answer = match state.life.drain(false) {
+            Draining::Done(Drain::Cancelled) => Stop::Cancelled,
+            Draining::Done(_) => Stop::Idle,
+            Draining::Wait | Draining::Own => Stop::Running,
+        };
+        state.active = false;
+        state.report |= answer == Stop::Running;
         self.forget_pending(&mut state, before);
         answer
     }
@@ -230,6 +228,21 @@ impl Node {
     #[inline(never)]
     pub(crate) fn shutdown(this: &Arc<Self>, task: &Task) -> Result<Drain, CannotWait> {
         Self::end_runs(this, task, true)
+    }
+
+    /// Refuses every later arm, and cancels a pending run.
+    #[inline(never)]
+    fn close(&self) {
+        let mut state = self.state.lock();
+        self.shut(&mut state);
+    }
+
+    fn shut(&self, state: &mut State) {
+        state.life.shut();
+        let before = state.life;
+        state.life.stop(false);
+        state.active = false;
+        self.forget_pending(state, before);
     }
 
     /// Whether a run is owed.
@@ -250,10 +263,7 @@ impl Node {
     #[inline(never)]
     pub(crate) fn detach(this: &Arc<Self>) {
         let mut state = this.state.lock();
-        state.life.shut();
-        let before = state.life;
-        state.life.stop(false);
-        this.forget_pending(&mut state, before);
+        this.shut(&mut state);
         state.detached = true;
         drop(state);
         Self::reap(this.as_arc_borrow());
@@ -310,13 +320,11 @@ impl Node {
         self.state.lock().detached
     }
 
-    fn start(&self, state: &mut State, due: Instant, now: Instant) {
-        state.due = due;
+    fn start(&self, state: &mut State, when: When, now: Instant) {
+        state.due = when.due;
         bump(&mut state.stats.armed);
-        // Not in the past, and not at an instant that is already being expired: a softirq callback
-        // that arms itself for those would be called again by the same loop, for ever.
-        let next = now + Delta::from_nanos(1);
-        self.timer.start(due.max(next).as_nanos());
+        self.timer
+            .start(not_before(when.due, now), when.window.as_nanos());
     }
 
     /// What `before` still owed is gone: the queue entry too, so that an idle timer costs nothing.
@@ -342,6 +350,7 @@ impl Node {
         let own = Self::is_own(&state);
         let before = state.life;
         let how = state.life.drain(own);
+        state.active = false;
         this.forget_pending(&mut state, before);
         let run = state.stats.fired;
         drop(state);
@@ -360,7 +369,7 @@ impl Node {
         let hub = Hub::get().ok();
         let me = Runner::current();
         if let Some(hub) = &hub {
-            hub.waits().begin(me, this, run)?;
+            hub.waits().begin(me, Awaited::Node(this.clone(), run))?;
         }
         wait::until(task, || this.has_ended(run));
         if let Some(hub) = &hub {
@@ -384,125 +393,15 @@ impl Node {
         let state = self.state.lock();
         !state.life.is_running() || state.stats.fired != run
     }
+}
 
-    /// The deadline has come: softirq context, from `sys::hrtimer`.
-    fn on_timer(this: ArcBorrow<'_, Self>) {
-        let mut state = this.state.lock();
-        // Queued again since: somebody re-armed while this expiry was on its way here.
-        if this.timer.is_queued() || !state.life.expire() {
-            return;
-        }
-        drop(state);
-        match this.place {
-            Place::Soft => Self::execute(this),
-            Place::Task => {
-                // Already enqueued: then it will find the run that is owed now.
-                if let Ok(hub) = Hub::get() {
-                    let _ = hub.callbacks().enqueue::<_, CALL>(Arc::from(this));
-                }
-            }
-        }
-    }
-
-    /// Calls the client, if a run is still owed.
-    fn execute(this: ArcBorrow<'_, Self>) {
-        let Some((held, firing)) = this.begin() else {
-            return;
-        };
-        let next = held.run(firing);
-        // Rule 2: from here on nothing is the client's code.
-        if let Some(remains) = held.put() {
-            // Rule 3. Before the end of the run, so that who waits for that finds it on its way.
-            this.state.lock().remains = Some(remains);
-            Self::reap(this);
-        }
-        if this.end(next) {
-            wait::wake();
-        }
-    }
-
-    /// Leaves the rest to a worker. Any context but NMI; never blocks, never allocates.
-    fn reap(this: ArcBorrow<'_, Self>) {
-        // The hub outlives every client, and so every node that has something to reap.
-        let Ok(hub) = Hub::get() else {
-            return;
-        };
-        this.client.reaping();
-        // Enqueued before: that run will see the node as it is by then.
-        if hub.teardown().enqueue::<_, REAP>(Arc::from(this)).is_err() {
-            this.client.reaped();
-        }
-    }
-
-    fn begin(&self) -> Option<(Held<Firing, Next>, Firing)> {
-        let mut state = self.state.lock();
-        if !state.life.begin() {
-            return None;
-        }
-        let Some(held) = self.target.get() else {
-            // The object is going; its drop is about to detach this node.
-            state.life.end(false);
-            return None;
-        };
-        let began = now();
-        state.runner = Some(Runner::current());
-        bump(&mut state.stats.fired);
-        let late = began.since(state.due).as_nanos();
-        state.stats.late_max_ns = state.stats.late_max_ns.max(late);
-        let firing = Firing {
-            due: state.due,
-            began,
-        };
-        Some((held, firing))
-    }
-
-    /// Ends a run; says whether somebody waits for that.
-    fn end(&self, next: Next) -> bool {
-        let now = now();
-        let due = match next {
-            Next::Stop => None,
-            Next::After(delta) => Some(now + delta),
-            Next::At(due) => Some(due),
-        };
-        let mut state = self.state.lock();
-        state.runner = None;
-        let end = state.life.end(due.is_some());
-        if let (true, Some(due)) = (end.rearm, due) {
-            self.start(&mut state, due, now);
-        }
-        end.wake
-    }
+/// `due`, but after `now`. Not at an instant that is already being expired: a softirq callback that arms
+/// itself for one would be called again by the same loop, for ever.
+fn not_before(due: Instant, now: Instant) -> i64 {
+    due.max(now + Delta::from_nanos(1)).as_nanos()
 }
 
 /// Counts one more.
 fn bump(counter: &mut u64) {
     *counter = counter.saturating_add(1);
-}
-
-impl WorkItem<CALL> for Node {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        Self::execute(this.as_arc_borrow());
-    }
-}
-
-impl WorkItem<REAP> for Node {
-    type Pointer = Arc<Self>;
-
-    /// Finishes in task context what an interrupt cannot: drops a client's object whose last
-    /// reference a run held, and frees a node whose object is gone.
-    fn run(this: Arc<Self>) {
-        let remains = this.state.lock().remains.take();
-        // May call the client's drop, which detaches this node and others.
-        drop(remains);
-        if this.is_detached() {
-            // Rule 1. A run that is about to end has left the client's code, and holds the node.
-            this.timer.quiesce();
-            if let Ok(hub) = Hub::get() {
-                hub.registry().remove(&this);
-            }
-        }
-        this.client.reaped();
-    }
 }

@@ -5,21 +5,25 @@
 //! Task context throughout; a mutex protects it, and the hot paths never come here.
 
 use crate::{
-    inflight::{Firing, Node, Place},
-    policy::{life::Next, name::Name},
+    engine::Asked,
+    inflight::Node,
+    policy::{name::Name, place::Place},
     sys::{
-        context::Task,
-        module::{ModuleId, Owner, NAME_MAX},
+        context::{wait_for_interrupts, Task},
+        module::{ModuleId, Owner},
+        route,
         target::Ops,
         wait,
+        wheel::{ids, Entry, Kin, Owned, Reader},
     },
 };
+use core::sync::atomic::AtomicU64;
 use kernel::{
     new_mutex,
     prelude::*,
     rbtree::{RBTree, RBTreeNode},
     sync::{
-        atomic::{Acquire, Atomic, Relaxed, Release},
+        atomic::{Atomic, Relaxed},
         Arc,
         Mutex, //
     },
@@ -28,18 +32,23 @@ use kernel::{
 /// A module that has, or had, timers.
 #[pin_data]
 pub(crate) struct Client {
-    name: [u8; NAME_MAX],
-    name_len: usize,
+    owned: Arc<Owned>,
     #[pin]
     state: Mutex<ClientState>,
-    /// Timers being reaped.
-    reaping: Atomic<u64>,
+    nodes: Atomic<u64>,
+    nodes_made: Atomic<u64>,
 }
 
 struct ClientState {
     module: ModuleId,
     leaving: bool,
-    counts: Counts,
+    leaked: u64,
+    kins: RBTree<(usize, usize), Arc<Kin>>,
+    /// Its route timers; made when it has the first one.
+    routes: Option<Arc<route::Owner>>,
+    route_kins: RBTree<(usize, usize), Arc<route::Kin>>,
+    /// Made before it is needed: the end of a module must not fail for want of memory.
+    last_reader: Option<Reader>,
 }
 
 /// What debugfs shows of a client.
@@ -55,18 +64,22 @@ pub(crate) struct Counts {
 
 impl Client {
     fn new(owner: Owner) -> Result<Arc<Self>> {
-        let mut name = [0; NAME_MAX];
-        let name_len = owner.name(&mut name);
+        let owned = Arc::pin_init(Owned::new(owner.name()), GFP_KERNEL)?;
+        let last_reader = Some(Reader::new(owned.clone())?);
         Arc::pin_init(
             pin_init!(Self {
-                name,
-                name_len,
+                owned,
                 state <- new_mutex!(ClientState {
                     module: owner.id(),
                     leaving: false,
-                    counts: Counts::default(),
+                    leaked: 0,
+                    kins: RBTree::new(),
+                    routes: None,
+                    route_kins: RBTree::new(),
+                    last_reader,
                 }),
-                reaping: Atomic::new(0),
+                nodes: Atomic::new(0),
+                nodes_made: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -74,8 +87,42 @@ impl Client {
 
     /// The module's name.
     pub(crate) fn name(&self) -> &str {
-        let bytes = self.name.get(..self.name_len).unwrap_or(&[]);
-        core::str::from_utf8(bytes).unwrap_or("?")
+        self.owned.name.as_str()
+    }
+
+    /// Its callouts on the wheel.
+    pub(crate) fn owned(&self) -> &Arc<Owned> {
+        &self.owned
+    }
+
+    /// Its route timers. Task context; may block.
+    pub(crate) fn routes(&self) -> Result<Arc<route::Owner>> {
+        self.routes_in(&mut self.state.lock())
+    }
+
+    fn routes_in(&self, state: &mut ClientState) -> Result<Arc<route::Owner>> {
+        if let Some(routes) = &state.routes {
+            return Ok(routes.clone());
+        }
+        let routes = Arc::pin_init(route::Owner::new(self.owned.clone()), GFP_KERNEL)?;
+        state.routes = Some(routes.clone());
+        Ok(routes)
+    }
+
+    /// Its route timers, if it has had any since it was loaded.
+    pub(crate) fn known_routes(&self) -> Option<Arc<route::Owner>> {
+        self.state.lock().routes.clone()
+    }
+
+    /// Its exit has run.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.state.lock().leaving
+    }
+
+    /// It has left something behind that is no callout: route queues, liveness services.
+    pub(crate) fn has_left(&self, left: u64) {
+        let mut state = self.state.lock();
+        state.leaked = state.leaked.saturating_add(left);
     }
 
     /// Whether this is the loaded module `module`.
@@ -83,36 +130,55 @@ impl Client {
         self.state.lock().module == module
     }
 
-    /// A timer is about to be reaped. Any context.
-    pub(crate) fn reaping(&self) {
-        self.reaping.fetch_add(1, Relaxed);
+    /// A timer is about to be called, or reaped, in a worker. Any context.
+    pub(crate) fn comes(&self) {
+        self.owned.comes();
     }
 
-    /// A timer was reaped. Task or softirq context.
-    pub(crate) fn reaped(&self) {
-        if self.reaping.fetch_sub(1, Release) == 1 {
-            wait::wake();
-        }
+    /// That is over. Task or softirq context.
+    pub(crate) fn came(&self) {
+        self.owned.came();
     }
 
-    /// Waits until all that were about to be reaped are.
+    /// Others do it. Any context.
+    pub(crate) fn does_not_come(&self) {
+        self.owned.does_not_come();
+    }
+
+    /// Waits until nothing is on its way to the client's code.
     fn settle(&self, task: &Task) {
-        wait::until(task, || self.reaping.load(Acquire) == 0);
+        // Walks that were in progress: they say what they leave to others before they end.
+        wait_for_interrupts(task);
+        wait::until(task, || self.owned.is_settled());
     }
 
     /// The module is loaded (again, at another address).
-    fn comes_back(&self, owner: Owner) {
+    fn comes_back(&self, owner: Owner) -> Result {
         let mut state = self.state.lock();
         if state.module != owner.id() {
+            state.last_reader = Some(Reader::new(self.owned.clone())?);
             state.module = owner.id();
             state.leaving = false;
+            self.owned.roster.close(false);
         }
+        Ok(())
     }
 
     /// Whether the module is loaded, and its counts.
     pub(crate) fn shown(&self) -> (bool, Counts) {
-        let state = self.state.lock();
-        (state.module != ModuleId::NONE, state.counts)
+        let (module, leaked) = {
+            let state = self.state.lock();
+            (state.module, state.leaked)
+        };
+        let count = |entries: &AtomicU64, nodes: &Atomic<u64>| {
+            entries.load(core::sync::atomic::Ordering::Relaxed) + nodes.load(Relaxed)
+        };
+        let counts = Counts {
+            objects: count(&self.owned.objects, &self.nodes),
+            made: count(&self.owned.made, &self.nodes_made),
+            leaked,
+        };
+        (module != ModuleId::NONE, counts)
     }
 }
 
@@ -126,15 +192,57 @@ struct Tables {
 pub(crate) struct Registry {
     #[pin]
     tables: Mutex<Tables>,
-    next_id: Atomic<u64>,
 }
 
 /// How to make a timer.
 pub(crate) struct Spec {
     pub(crate) owner: Owner,
-    pub(crate) ops: &'static Ops<Firing, Next>,
+    pub(crate) ops: &'static Ops,
     pub(crate) place: Place,
     pub(crate) name: Name,
+    /// Where the name came from: tells names apart.
+    label: &'static CStr,
+}
+
+impl Spec {
+    /// Tells kins of one client apart.
+    fn key(&self) -> (usize, usize) {
+        (
+            core::ptr::from_ref(self.ops) as usize,
+            self.label.as_char_ptr() as usize,
+        )
+    }
+}
+
+/// Checks what a client asks for. Task context; may block.
+pub(crate) fn checked(asked: Asked) -> Result<Spec> {
+    let Asked {
+        owner,
+        name: label,
+        ops,
+        place,
+        ours,
+    } = asked;
+    let name = Name::new(label.to_bytes()).map_err(|bad| {
+        pr_err!("callout name \"{}\" {}\n", label, bad.what());
+        EINVAL
+    })?;
+    if !ours && !owner.contains(core::ptr::from_ref(ops) as usize) {
+        pr_err!(
+            "callout {}: its callback is not compiled into the module that owner!() names; \
+             mark the function that makes it #[inline(never)]\n",
+            name.as_str(),
+        );
+        return Err(EINVAL);
+    }
+    Task::new()?;
+    Ok(Spec {
+        owner,
+        ops,
+        place,
+        name,
+        label,
+    })
 }
 
 impl Registry {
@@ -144,34 +252,75 @@ impl Registry {
                 nodes: RBTree::new(),
                 clients: RBTree::new(),
             }),
-            next_id: Atomic::new(1),
         })
     }
 
     /// Makes a timer, and keeps it until it is removed. Everything is allocated before the lock.
     pub(crate) fn make(&self, spec: Spec) -> Result<Arc<Node>> {
         let client = self.client(spec.owner)?;
-        let id = self.next_id.fetch_add(1, Relaxed);
+        let id = ids::next();
         let node = Node::new(client.clone(), spec.ops, spec.place, spec.name, id)?;
         let entry = RBTreeNode::new(id, node.clone(), GFP_KERNEL)?;
         let mut tables = self.tables.lock();
         // Under both locks: a module found leaving makes no more timers.
+        if client.state.lock().leaving {
+            return Err(ENODEV);
+        }
+        tables.nodes.insert(entry);
+        client.nodes.fetch_add(1, Relaxed);
+        client.nodes_made.fetch_add(1, Relaxed);
+        Ok(node)
+    }
+
+    /// What callouts on the wheel of one kind and name share, made when it is new.
+    pub(crate) fn kin(&self, spec: Spec) -> Result<Arc<Kin>> {
+        let client = self.client(spec.owner)?;
+        let key = spec.key();
         let mut state = client.state.lock();
         if state.leaving {
             return Err(ENODEV);
         }
-        tables.nodes.insert(entry);
-        state.counts.objects = state.counts.objects.saturating_add(1);
-        state.counts.made = state.counts.made.saturating_add(1);
-        Ok(node)
+        if let Some(kin) = state.kins.get(&key) {
+            return Ok(kin.clone());
+        }
+        let kin = Kin::new(spec.ops, client.owned.clone(), spec.name, spec.place)?;
+        state
+            .kins
+            .try_create_and_insert(key, kin.clone(), GFP_KERNEL)?;
+        Ok(kin)
+    }
+
+    /// As [`kin`](Self::kin) for route timers.
+    pub(crate) fn route_kin(&self, spec: Spec) -> Result<Arc<route::Kin>> {
+        let client = self.client(spec.owner)?;
+        let key = spec.key();
+        let mut state = client.state.lock();
+        if state.leaving {
+            return Err(ENODEV);
+        }
+        if let Some(kin) = state.route_kins.get(&key) {
+            return Ok(kin.clone());
+        }
+        let owner = client.routes_in(&mut state)?;
+        let kin = route::Kin::new(spec.ops, owner, spec.name, spec.place)?;
+        state
+            .route_kins
+            .try_create_and_insert(key, kin.clone(), GFP_KERNEL)?;
+        Ok(kin)
+    }
+
+    /// The exit of `module` has run: from here on it makes nothing.
+    pub(crate) fn leaving(&self, module: ModuleId) -> Option<Arc<Client>> {
+        let client = self.client_of(module)?;
+        client.state.lock().leaving = true;
+        Some(client)
     }
 
     /// Forgets a timer whose owner has let go; harmless when that was done before.
     pub(crate) fn remove(&self, node: &Arc<Node>) {
         let gone = self.tables.lock().nodes.remove_node(&node.id());
         if gone.is_some() {
-            let mut state = node.client().state.lock();
-            state.counts.objects = state.counts.objects.saturating_sub(1);
+            node.client().nodes.fetch_sub(1, Relaxed);
         }
         // `gone` is dropped here, after the locks: it may be the last reference.
     }
@@ -206,19 +355,51 @@ impl Registry {
         let Some(client) = self.client_of(module) else {
             return;
         };
-        client.state.lock().leaving = true;
+        let reader = {
+            let mut state = client.state.lock();
+            state.leaving = true;
+            state.last_reader.take()
+        };
+        // A callout that is armed for the first time from here on, by a callback that runs still, is shut.
+        client.owned.roster.close(true);
         self.for_each_of(&client, |node| Node::owner_left(node, task));
-        // What its exit has dropped is no leak, be it that a run held the last reference until now.
+        if let Some(mut reader) = reader {
+            reader.rewind();
+            while let Some(kept) = reader.next_kept() {
+                end(kept.entry(), task);
+            }
+            // What its exit has dropped is no leak, be it that a run held the last reference until now.
+            client.settle(task);
+            self.report(&client, reader);
+        }
         client.settle(task);
+        let mut state = client.state.lock();
+        state.module = ModuleId::NONE;
+        // Their keys are addresses in the module.
+        state.kins = RBTree::new();
+        state.route_kins = RBTree::new();
+        // Readers of what it has forgotten may go on: that memory stays.
+        state.routes = None;
+    }
+
+    /// Names what `client` has left behind, and forgets it.
+    fn report(&self, client: &Arc<Client>, mut reader: Reader) {
         let mut leaked: u64 = 0;
-        self.for_each_of(&client, |node| {
+        self.for_each_of(client, |node| {
             leaked = leaked.saturating_add(1);
             if leaked <= NAMED {
                 node.report_leak();
             }
             Node::detach(node);
         });
-        client.settle(task);
+        reader.rewind();
+        while let Some(kept) = reader.next_kept() {
+            leaked = leaked.saturating_add(1);
+            if leaked <= NAMED {
+                report_leak(client, kept.entry());
+            }
+            kept.entry().strike();
+        }
         if leaked > 0 {
             pr_warn!(
                 "client {} left {} callouts behind: all shut down and drained\n",
@@ -227,22 +408,21 @@ impl Registry {
             );
         }
         let mut state = client.state.lock();
-        state.counts.leaked = state.counts.leaked.saturating_add(leaked);
-        state.module = ModuleId::NONE;
+        state.leaked = state.leaked.saturating_add(leaked);
     }
 
     /// The record of `owner`, made when it is new. A module loaded again goes on with its record.
-    fn client(&self, owner: Owner) -> Result<Arc<Client>> {
+    pub(crate) fn client(&self, owner: Owner) -> Result<Arc<Client>> {
         if let Some(client) = self.client_of(owner.id()) {
             return Ok(client);
         }
         let fresh = Client::new(owner)?;
-        let key = self.next_id.fetch_add(1, Relaxed);
+        let key = ids::next();
         let entry = RBTreeNode::new(key, fresh.clone(), GFP_KERNEL)?;
         let mut tables = self.tables.lock();
         let known = tables.clients.values().find(|c| c.name() == fresh.name());
         if let Some(client) = known.cloned() {
-            client.comes_back(owner);
+            client.comes_back(owner)?;
             return Ok(client);
         }
         tables.clients.insert(entry);
@@ -277,6 +457,25 @@ impl Registry {
         }
         None
     }
+}
+
+/// Shuts an entry down, and waits until nobody has it.
+fn end(entry: &Entry, task: &Task) {
+    entry.leave();
+    entry.shut();
+    entry.drain();
+    wait::until(task, || !entry.is_held());
+}
+
+/// Says in the log that a module has left a callout behind, and in which state.
+fn report_leak(client: &Client, entry: &Entry) {
+    pr_warn!(
+        "client {} left callout {} (id {}, {}) behind\n",
+        client.name(),
+        entry.kin().name.as_str(),
+        entry.id(),
+        entry.left(),
+    );
 }
 
 /// How many forgotten timers are named in the log, one by one.

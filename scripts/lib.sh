@@ -38,6 +38,9 @@ shown() {
 # Where a path of the cache is found inside the root.
 in_root() { printf '%s%s\n' "$IN_CACHE" "${1#"$CACHE"}"; }
 
+# slowness GUEST: limits count that many times longer there.
+slowness() { case $1 in dbg-*) echo 6 ;; *) echo 1 ;; esac; }
+
 # ---- keys --------------------------------------------------------------
 
 # key: 12 hex digits that stand for everything read from stdin.
@@ -152,6 +155,46 @@ fresh_dir() {
 publish() {
 	wipe "$2"
 	mv -T -- "$1" "$2"
+}
+
+# ---- packages and programs (inside the root) ------------------------------
+
+# apt_in DIR: what makes apt keep its state in DIR, because the root is shared and
+# read-only; in APT_OPTS. Its sources are those that apt_update reads from stdin.
+apt_in() {
+	APT_DIR=$1
+	APT_OPTS=(
+		-o "Dir::Etc::sourcelist=$1/sources.list" -o Dir::Etc::sourceparts=-
+		-o "Dir::State=$1/state" -o "Dir::State::status=$1/status"
+		-o "Dir::Cache=$1/cache" -o APT::Sandbox::User=root
+		-o Acquire::Languages=none -o Acquire::Retries=3
+		-o APT::Update::Error-Mode=any
+	)
+}
+
+# apt_update: the lists of what there is, verified by apt as on any machine.
+apt_update() {
+	mkdir -p "$APT_DIR/state/lists/partial" "$APT_DIR/cache/archives/partial"
+	: >"$APT_DIR/status"
+	cat >"$APT_DIR/sources.list"
+	apt-get "${APT_OPTS[@]}" update
+}
+
+# programs DIR NAME...: copies what a guest is to have beside busybox, from the toolchain root or the
+# peers, with the libraries it is linked to. DIR is the guest's /.
+programs() {
+	local files=$1 peers name from
+	shift
+	peers=$("$TOP/scripts/setup" where peers)
+	for name; do
+		from=$(PATH=$PATH:$peers/usr/sbin:$peers/usr/bin command -v "$name") ||
+			die "neither the toolchain root nor the peers have $name" "scripts/setup root peers"
+		while read -r from; do
+			mkdir -p "$(dirname "$files${from#"$peers"}")"
+			cp -L "$from" "$files${from#"$peers"}"
+		done < <(echo "$from"
+			LD_LIBRARY_PATH=$peers/usr/lib/x86_64-linux-gnu ldd "$from" | grep -o '/[^ ]*')
+	done
 }
 
 # ---- long steps --------------------------------------------------------

@@ -1,33 +1,39 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Drivers that must not compile, each with the reason the compiler must give, and one that must.
+# Drivers that must not compile, each for the reason it names and for no other, and one that must.
 # Fault: an API that lets a mistake through which the types are there to catch.
+#
+# A driver says, each in a line of its own:
+#	// error: REGEX		an error of the compiler; each one given must match one of these
+#	// note: REGEX		something else the compiler has to say
+#	// cure: SED		what makes it right: without its mistake it must compile
 
 set -euo pipefail
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.."
-TOP=$PWD
-build=.build/$(cat "$(scripts/setup where kdir:amd64)/include/config/kernel.release")
-recorded=$build/rust/samples/.heartbeat.o.cmd
-[ -e "$recorded" ] || scripts/build amd64 >&2
+cured=.build/host/cured.rs
 
-# The compiler as the kernel's build called it for a client, with another file to compile.
-command=$(sed -n 's/^savedcmd_[^ ]* := //p' "$recorded" | sed -e 's/ ; .*//' -e 's/--emit=[^ ]*//g' \
-	-e 's/--out-dir [^ ]*//' -e "s,[^ ]*/heartbeat\.rs,,")
-# RUSTC_BOOTSTRAP, as in the kernel: it builds with unstable features of a stable compiler.
-compile() { (export RUSTC_BOOTSTRAP=1; cd "$build" && eval "$command --emit=metadata=$TOP/.build/host/compile_fail.rmeta \"$TOP/$1\""); }
+lines() { sed -n "s,^// $1: ,,p" "$2"; }
 
-# Every reason must be in what the compiler says.
+# refused FILE: what is wrong with that is in $said.
 refused() {
-	local reason
-	if said=$(compile "$1" 2>&1); then
-		said="it compiles"
+	local errors regex
+	said='it names no error, or no cure'
+	[ -n "$(lines error "$1")" ] && [ -n "$(lines cure "$1")" ] || return
+	if said=$(scripts/client-rustc "$1" 2>&1); then
+		said='it compiles'
 		return 1
 	fi
-	while read -r reason; do
-		grep -qE "$reason" <<<"$said" || return 1
-	done < <(sed -n 's,^// expect: ,,p' "$1")
-	grep -q '^// expect: ' "$1"
+	errors=$(grep '^error' <<<"$said" | grep -v '^error: aborting due to')
+	while read -r regex; do
+		grep -qE "$regex" <<<"$errors" || { said+=$'\n'"no error matches: $regex"; return 1; }
+	done < <(lines error "$1")
+	errors=$(grep -vE "$(lines error "$1")" <<<"$errors") && { said+=$'\n'"unexpected: $errors"; return 1; }
+	while read -r regex; do
+		grep -qE "$regex" <<<"$said" || { said+=$'\n'"nothing matches: $regex"; return 1; }
+	done < <(lines note "$1")
+	sed -e '/^\/\/ cure: /d' -e "$(lines cure "$1")" "$1" >"$cured"
+	said=$(scripts/client-rustc "$cured" 2>&1) || { said+=$'\n'"it does not compile when cured either"; return 1; }
 }
 
 mkdir -p .build/host
@@ -40,7 +46,7 @@ for file in "${tests[@]}"; do
 	n=$((n + 1)) verdict=ok
 	about=$(sed -n 's,^//! ,,p' "$file" | head -n 1)
 	case $file in
-	*/control.rs) said=$(compile "$file" 2>&1) || verdict='not ok' ;;
+	*/control.rs) said=$(scripts/client-rustc "$file" 2>&1) || verdict='not ok' ;;
 	*) refused "$file" || verdict='not ok' ;;
 	esac
 	if [ "$verdict" != ok ]; then

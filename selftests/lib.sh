@@ -96,17 +96,40 @@ equal() {
 # The gate then excuses lines with this text, and fails when none comes.
 gate_expect() { echo "# gate-expect: $1"; }
 
-# wait_for SECONDS COMMAND...: until COMMAND returns 0, at most that long.
+# wait_for SECONDS COMMAND...: until COMMAND returns 0, at most that long, and longer in slow guests.
 wait_for() {
 	local up end
 	read -r up _ </proc/uptime
-	end=$((${up%.*} + $1))
+	end=$((${up%.*} + $1 * ${SC_SLOW:-1}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		read -r up _ </proc/uptime
 		[ "${up%.*}" -le $end ] || { echo "gave up waiting for: $*"; return 1; }
 		sleep 0.1
 	done
+}
+
+# forgetful COMMAND...: runs a command that leaks memory, on purpose. Where kmemleak is there it must
+# find some of it at the end of the run; that is then no fault. It may find it late, because of old
+# copies of a pointer, so what counts is which process has allocated it.
+forgetful() {
+	[ ! -e /sys/kernel/debug/kmemleak ] || gate_expect "kmemleak: [0-9]+ new suspected memory leaks"
+	"$@" &
+	echo $! >>/tmp/.forgetful
+	wait $!
+}
+
+# leak_scan: what nothing in the kernel points to any more, says kmemleak. Its first scan remembers
+# what each object looks like; the second reports those that have not changed and are older than 5 s.
+# Read three times, because a reading misses some when others come and go meanwhile.
+leak_scan() {
+	echo scan >/sys/kernel/debug/kmemleak && sleep 6 && echo scan >/sys/kernel/debug/kmemleak || return
+	touch /tmp/.forgetful
+	awk 'FILENAME == "/tmp/.forgetful" { known[$1]; next }
+		/^unreferenced object/ { head = $0; next }
+		head != "" { pid = $0; sub(/.*, pid /, "", pid); sub(/,.*/, "", pid)
+			tell = !(pid in known); if (tell) print head; head = "" }
+		tell' /tmp/.forgetful /sys/kernel/debug/kmemleak /sys/kernel/debug/kmemleak /sys/kernel/debug/kmemleak
 }
 
 # value KEY [KEY=VALUE...]: from records on stdin (one a line, key=value words), the value of KEY in

@@ -3,7 +3,10 @@
 //! Who waits for which run: to refuse a wait that would close a circle.
 
 use super::Node;
-use crate::{policy::life::CannotWait, sys::context::Runner};
+use crate::{
+    policy::life::CannotWait,
+    sys::{context::Runner, route, wheel::Kept},
+};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -17,10 +20,45 @@ pub(crate) struct Waits {
     table: Mutex<KVec<Wait>>,
 }
 
+/// A run somebody waits for.
+pub(crate) enum Awaited {
+    /// Run number so-and-so of a node.
+    Node(Arc<Node>, u64),
+    /// The present run of an entry.
+    Entry(Kept),
+    /// All runs of an entry, until a queue that it is the alarm of is empty.
+    Flush(Kept),
+    /// The present run of a route timer.
+    Route(route::Kept),
+}
+
+impl Awaited {
+    /// Who executes that run; `None` when it is over, or cannot wait for anything.
+    fn runner(&self) -> Option<Runner> {
+        match self {
+            Self::Node(node, run) => node.runner_of(*run),
+            Self::Entry(kept) => kept.runner().map(Runner::of_task),
+            Self::Flush(kept) => kept.worker().map(Runner::of_task),
+            Self::Route(kept) => kept.runner(),
+        }
+    }
+}
+
+impl From<Kept> for Awaited {
+    fn from(kept: Kept) -> Self {
+        Self::Entry(kept)
+    }
+}
+
+impl From<route::Kept> for Awaited {
+    fn from(kept: route::Kept) -> Self {
+        Self::Route(kept)
+    }
+}
+
 struct Wait {
     who: Runner,
-    node: Arc<Node>,
-    run: u64,
+    what: Awaited,
 }
 
 impl Waits {
@@ -31,29 +69,28 @@ impl Waits {
     }
 
     /// `who` is about to wait for a run.
-    pub(super) fn begin(&self, who: Runner, node: &Arc<Node>, run: u64) -> Result<(), CannotWait> {
+    pub(crate) fn begin(&self, who: Runner, what: Awaited) -> Result<(), CannotWait> {
         let mut table = self.table.lock();
-        let mut next = Some((node, run));
-        // Who executes that run, and which run does that one wait for? The table has no circle yet, so
-        // this ends.
-        while let Some(runner) = next.and_then(|(node, run)| node.runner_of(run)) {
+        let mut next = Some(&what);
+        // Who executes that run, and which run does that one wait for? No way is longer than the table.
+        for _ in 0..=table.len() {
+            let Some(runner) = next.and_then(Awaited::runner) else {
+                break;
+            };
             if runner == who {
                 return Err(CannotWait::Deadlock);
             }
-            let theirs = table.iter().find(|wait| wait.who == runner);
-            next = theirs.map(|wait| (&wait.node, wait.run));
+            next = table
+                .iter()
+                .find(|wait| wait.who == runner)
+                .map(|wait| &wait.what);
         }
-        let wait = Wait {
-            who,
-            node: node.clone(),
-            run,
-        };
         // Without memory for it the wait goes on, and a circle through it is not seen.
-        let _ = table.push(wait, GFP_KERNEL);
+        let _ = table.push(Wait { who, what }, GFP_KERNEL);
         Ok(())
     }
 
-    pub(super) fn end(&self, who: Runner) {
+    pub(crate) fn end(&self, who: Runner) {
         self.table.lock().retain(|wait| wait.who != who);
     }
 }

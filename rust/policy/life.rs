@@ -56,6 +56,10 @@ pub enum Refusal {
     Shutdown,
     /// Another thread is draining it: once the run it waits for has ended, arming works again.
     Draining,
+    /// The CPU asked for does not exist, or is offline.
+    NoCpu,
+    /// The guard shown is not that of the callout's lock.
+    NotTheLock,
 }
 
 /// What a stop found. It never waits.
@@ -79,6 +83,17 @@ pub enum Drain {
     Finished,
     /// Nothing was pending and nothing was running.
     Idle,
+}
+
+impl Drain {
+    /// Of a drain that has met nothing more since a stop: what that one has met is over.
+    pub(crate) const fn since(met: Stop) -> Self {
+        match met {
+            Stop::Cancelled => Self::Cancelled,
+            Stop::Running => Self::Finished,
+            Stop::Idle => Self::Idle,
+        }
+    }
 }
 
 /// Why a drain or shutdown did not wait. What was pending is cancelled all the same.
@@ -223,6 +238,16 @@ impl Life {
         if owed {
             self.clear(ARMED);
             self.set(DISPATCHED);
+        }
+        owed
+    }
+
+    /// The callback could not begin: the run is still owed, later. `false`: it is not.
+    pub(crate) fn postpone(&mut self) -> bool {
+        let owed = self.has(DISPATCHED);
+        if owed {
+            self.clear(DISPATCHED);
+            self.set(ARMED);
         }
         owed
     }

@@ -3,22 +3,26 @@
 //! The record format of the debugfs files: one record a line, `kind key=value key=value`.
 //!
 //! Units stand in the keys (`due_ns`). Values are decimal numbers or single words, so a record
-//! splits at blanks and `=` with no quoting.
+//! splits at blanks, and a word at its first `=`, with no quoting.
 
 #![forbid(unsafe_code)]
+
+use core::fmt;
 
 /// The version of the format, bumped when a key changes its meaning or goes away.
 pub(crate) const FORMAT: u64 = 1;
 
 /// One line under construction, in a fixed buffer: nothing is allocated to print.
+#[derive(Clone, Copy)]
 pub(crate) struct Line {
     buf: [u8; Line::MAX],
     len: usize,
 }
 
 impl Line {
-    /// The longest line, its newline included. Longer ones are cut, never split.
-    pub(crate) const MAX: usize = 512;
+    /// The longest line, its newline included: more than that of a portal with the longest names and numbers
+    /// there are, of 644 bytes. Longer ones are cut, never split.
+    pub(crate) const MAX: usize = 768;
 
     /// Begins a record of `kind`.
     pub(crate) fn record(kind: &str) -> Self {
@@ -66,6 +70,27 @@ impl Line {
         self
     }
 
+    /// Adds `key=value` with a value that is one word when shown.
+    pub(crate) fn shown(&mut self, key: &str, value: &dyn fmt::Display) -> &mut Self {
+        self.key(key);
+        // What does not fit is cut, which is no error.
+        let _ = fmt::write(self, format_args!("{value}"));
+        self
+    }
+
+    /// Adds words for a reader, as they are.
+    pub(crate) fn text(&mut self, words: &str) -> &mut Self {
+        self.push(b" ");
+        self.push(words.as_bytes());
+        self
+    }
+
+    /// The line so far.
+    pub(crate) fn as_str(&self) -> &str {
+        let bytes = self.buf.get(..self.len).unwrap_or(&[]);
+        core::str::from_utf8(bytes).unwrap_or("?")
+    }
+
     /// Ends the line and gives its bytes.
     pub(crate) fn end(&mut self) -> &[u8] {
         let last = self.len.min(Self::MAX - 1);
@@ -106,6 +131,13 @@ impl Line {
             }
         }
         self.push(digits.get(first..).unwrap_or(&[]));
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
     }
 }
 

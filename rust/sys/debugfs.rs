@@ -11,6 +11,10 @@
 //! INVARIANT 2: `inode::i_private` is the `Arc<T>` of a [`File`], which outlives every `open`:
 //! removing the file waits for calls in progress and refuses new ones.
 
+mod write;
+
+pub(crate) use self::write::{Commands, Writer};
+
 use core::ptr;
 use kernel::{
     bindings,
@@ -23,20 +27,19 @@ use kernel::{
 /// Rows fetched at a time; a table holds its lock for this many.
 pub(crate) const BATCH: usize = 64;
 
-/// Records in ascending order of a key.
+/// Records in some order.
 pub(crate) trait Table: Send + Sync + 'static {
     /// What is copied under the table's lock.
     type Row;
+    /// How far a reader has come.
+    type Place: Default;
 
     /// Writes the first line.
     fn header(&self, out: &mut Out);
 
-    /// Appends up to [`BATCH`] rows with a key of at least `from`, in order, into the capacity of
-    /// `rows`; nothing is allocated.
-    fn fetch(&self, from: u64, rows: &mut KVec<Self::Row>);
-
-    /// The key of a row.
-    fn key(row: &Self::Row) -> u64;
+    /// Puts up to [`BATCH`] rows from `place` on into `rows`, which is empty and has room for them, and
+    /// moves the place behind them. None: that is all.
+    fn fetch(&self, place: &mut Self::Place, rows: &mut KVec<Self::Row>) -> Result;
 
     /// Writes one row. No lock held.
     fn show(&self, row: &Self::Row, out: &mut Out);
@@ -55,6 +58,7 @@ impl Out {
 
 struct Cursor<T: Table> {
     table: Arc<T>,
+    place: T::Place,
     rows: KVec<T::Row>,
     at: usize,
     header: bool,
@@ -63,6 +67,7 @@ struct Cursor<T: Table> {
 impl<T: Table> Cursor<T> {
     fn rewind(&mut self) {
         self.rows.clear();
+        self.place = T::Place::default();
         self.at = 0;
         self.header = true;
     }
@@ -77,11 +82,6 @@ impl<T: Table> Cursor<T> {
     }
 
     fn advance(&mut self) {
-        let from = match self.rows.get(self.at) {
-            _ if self.header => 0,
-            Some(row) => T::key(row).saturating_add(1),
-            None => return,
-        };
         self.at = if self.header {
             0
         } else {
@@ -91,7 +91,10 @@ impl<T: Table> Cursor<T> {
         if self.at >= self.rows.len() {
             self.rows.clear();
             self.at = 0;
-            self.table.fetch(from, &mut self.rows);
+            if self.table.fetch(&mut self.place, &mut self.rows).is_err() {
+                // What is missing is better than what is wrong: the file ends here.
+                self.rows.clear();
+            }
         }
     }
 
@@ -188,6 +191,7 @@ impl<T: Table> Functions<T> {
             let cursor = KBox::new(
                 Cursor {
                     table: table.into(),
+                    place: T::Place::default(),
                     rows: KVec::with_capacity(BATCH, GFP_KERNEL)?,
                     at: 0,
                     header: true,
@@ -237,7 +241,7 @@ fn this_module() -> *mut bindings::module {
     unsafe { __this_module.get() }
 }
 
-/// A directory at the root of debugfs, removed with everything in it when dropped.
+/// A directory in debugfs, removed with everything in it when dropped.
 pub(crate) struct Dir(*mut bindings::dentry);
 
 // SAFETY: debugfs may be used from any thread.
@@ -246,10 +250,16 @@ unsafe impl Send for Dir {}
 unsafe impl Sync for Dir {}
 
 impl Dir {
-    /// Makes the directory. Without debugfs it is an error value that every call below accepts.
+    /// Makes a directory at the root. Without debugfs it is an error value that every call below accepts.
     pub(crate) fn new(name: &CStr) -> Self {
         // SAFETY: The name is NUL-terminated; a null parent is the root.
         Self(unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), ptr::null_mut()) })
+    }
+
+    /// Makes a directory in this one, which the caller keeps longer.
+    pub(crate) fn dir(&self, name: &CStr) -> Self {
+        // SAFETY: The name is NUL-terminated, and `self.0` came from debugfs.
+        Self(unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), self.0) })
     }
 
     /// Adds a file that lists `table`, readable by root. It cannot fail: whoever opened the first of
@@ -265,7 +275,7 @@ impl Dir {
         let dentry = unsafe {
             bindings::debugfs_create_file_full(
                 name.as_char_ptr(),
-                0o400,
+                operations.mode,
                 self.0,
                 Arc::as_ptr(&table).cast_mut().cast(),
                 ptr::null(),
@@ -283,6 +293,7 @@ impl Dir {
 /// The kernel's description of a file that lists a `T`.
 pub(crate) struct Operations<T> {
     functions: KBox<bindings::file_operations>,
+    mode: bindings::umode_t,
     _table: core::marker::PhantomData<fn(T)>,
 }
 
@@ -302,6 +313,7 @@ impl<T: Table> Operations<T> {
         )?;
         Ok(Self {
             functions,
+            mode: 0o400,
             _table: core::marker::PhantomData,
         })
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A high-resolution timer whose callback executes in softirq context.
+//! A high-resolution timer of the kernel.
 //!
 //! The kernel crate's hrtimer has no non-blocking cancel, no way to ask whether it is queued, and
 //! one timer per type. This is the part softclock needs, on an object held by an `Arc`.
@@ -8,15 +8,16 @@
 //! INVARIANT 1: `raw` is set up by the constructor and never moves.
 //! INVARIANT 2: while `raw` is queued or its callback executes, some `Arc` to the container exists
 //! (contract of [`HasTimer`]); [`Timer::quiesce`] ends that span.
+//! INVARIANT 3: [`Timer::start`] and [`Timer::start_again`] of one timer are never called at the same
+//! time (contract of [`HasTimer`]).
 
 use super::bindings as b;
 use kernel::{bindings, prelude::*, sync::ArcBorrow, types::Opaque};
 
-const MODE: bindings::hrtimer_mode = bindings::hrtimer_mode_HRTIMER_MODE_ABS_SOFT;
-
-/// An absolute `CLOCK_MONOTONIC` softirq timer inside a `T`.
+/// An absolute `CLOCK_MONOTONIC` timer inside a `T`.
 #[pin_data]
 pub(crate) struct Timer {
+    mode: bindings::hrtimer_mode,
     #[pin]
     raw: Opaque<bindings::hrtimer>,
 }
@@ -31,7 +32,8 @@ unsafe impl Sync for Timer {}
 /// # Safety
 ///
 /// `timer` and `container` are inverse to each other. Whoever starts the timer of an object keeps an
-/// `Arc` to it until `quiesce` has returned after the last start.
+/// `Arc` to it until `quiesce` has returned after the last start, and has a lock of the object's, the same
+/// for all. Only `on_timer` calls `start_again`, and ends with [`Then::Again`] then.
 pub(crate) unsafe trait HasTimer: Send + Sync + Sized {
     /// The container of the timer that holds `raw`.
     ///
@@ -40,8 +42,17 @@ pub(crate) unsafe trait HasTimer: Send + Sync + Sized {
     /// `raw` is inside the timer of a `Self`.
     unsafe fn container(raw: *mut bindings::hrtimer) -> *const Self;
 
-    /// The deadline has come. Softirq context, no lock held.
-    fn on_timer(this: ArcBorrow<'_, Self>);
+    /// The deadline has come. Softirq or hard interrupt context, no lock held.
+    fn on_timer(this: ArcBorrow<'_, Self>) -> Then;
+}
+
+/// How an expiry ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The timer is queued if somebody has started it, and else it is not.
+    Rest,
+    /// It is queued in any case: as [`Timer::start_again`] said, unless somebody has started it since.
+    Again,
 }
 
 /// Implements [`HasTimer`] for a type and one of its fields.
@@ -55,7 +66,7 @@ macro_rules! impl_has_timer {
                 unsafe { ::kernel::container_of!(timer, $ty, $field) }
             }
 
-            fn on_timer(this: ::kernel::sync::ArcBorrow<'_, Self>) {
+            fn on_timer(this: ::kernel::sync::ArcBorrow<'_, Self>) -> $crate::sys::hrtimer::Then {
                 $on_timer(this)
             }
         }
@@ -64,9 +75,15 @@ macro_rules! impl_has_timer {
 pub(crate) use impl_has_timer;
 
 impl Timer {
-    /// A timer whose expiry calls `T::on_timer` of the container.
-    pub(crate) fn new<T: HasTimer>() -> impl PinInit<Self> {
+    /// A timer whose expiry calls `T::on_timer` of the container: in hard interrupt, or in softirq.
+    pub(crate) fn new<T: HasTimer>(hard: bool) -> impl PinInit<Self> {
+        let mode = if hard {
+            bindings::hrtimer_mode_HRTIMER_MODE_ABS_HARD
+        } else {
+            bindings::hrtimer_mode_HRTIMER_MODE_ABS_SOFT
+        };
         pin_init!(Self {
+            mode,
             raw <- Opaque::ffi_init(|slot| {
                 // SAFETY: `slot` is valid for writes and will not move.
                 unsafe {
@@ -74,17 +91,30 @@ impl Timer {
                         slot,
                         Some(trampoline::<T>),
                         bindings::CLOCK_MONOTONIC as i32,
-                        MODE,
+                        *mode,
                     )
                 }
             }),
         })
     }
 
-    /// Queues the timer for `due_ns`, or moves it there. Any context; raw locks may be held.
-    pub(crate) fn start(&self, due_ns: i64) {
-        // SAFETY: Invariant 1. A range of 0 means exactly `due_ns`, and never before.
-        unsafe { bindings::hrtimer_start_range_ns(self.raw.get(), due_ns, 0, MODE) }
+    /// Queues the timer for `due_ns`, or moves it there: up to `window_ns` later, never before. Any
+    /// context; raw locks may be held.
+    pub(crate) fn start(&self, due_ns: i64, window_ns: i64) {
+        let window = window_ns.max(0) as u64;
+        // SAFETY: Invariant 1.
+        unsafe { bindings::hrtimer_start_range_ns(self.raw.get(), due_ns, window, self.mode) }
+    }
+
+    /// As [`start`](Self::start), for the end of an expiry: the kernel queues the timer when that is over, which
+    /// is cheaper. Unless somebody starts it before: then it is as they say.
+    pub(crate) fn start_again(&self, due_ns: i64) {
+        if self.is_queued() {
+            return self.start(due_ns, 0);
+        }
+        // SAFETY: Invariant 1. When a timer expires that is not queued only matters to who starts it, and
+        // nobody does (invariant 3).
+        unsafe { b::softclock_hrtimer_set_expires(self.raw.get(), due_ns) };
     }
 
     /// Dequeues the timer where it is queued; never waits for a callback. Any context.
@@ -116,6 +146,8 @@ unsafe extern "C" fn trampoline<T: HasTimer>(
     // SAFETY: `Timer::new::<T>` installed this function for the timer of a `T`.
     let container = unsafe { T::container(raw) };
     // SAFETY: Invariant 2: an `Arc` to the container exists during this call.
-    T::on_timer(unsafe { ArcBorrow::from_raw(container) });
-    bindings::hrtimer_restart_HRTIMER_NORESTART
+    match T::on_timer(unsafe { ArcBorrow::from_raw(container) }) {
+        Then::Rest => bindings::hrtimer_restart_HRTIMER_NORESTART,
+        Then::Again => bindings::hrtimer_restart_HRTIMER_RESTART,
+    }
 }

@@ -17,6 +17,11 @@ use kernel::{
 #[derive(Clone, Copy)]
 pub struct Owner(*mut bindings::module);
 
+// SAFETY: It is an address, of something that is only read.
+unsafe impl Send for Owner {}
+// SAFETY: As above.
+unsafe impl Sync for Owner {}
+
 /// Identifies a module while it is loaded. Only good for comparing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ModuleId(usize);
@@ -27,7 +32,20 @@ impl ModuleId {
 }
 
 /// The most bytes in a module's name, as in the kernel.
-pub(crate) const NAME_MAX: usize = 56;
+const NAME_MAX: usize = 56;
+
+/// The name of a module.
+pub(crate) struct ModuleName {
+    buf: [u8; NAME_MAX],
+    len: usize,
+}
+
+impl ModuleName {
+    pub(crate) fn as_str(&self) -> &str {
+        let bytes = self.buf.get(..self.len).unwrap_or(&[]);
+        core::str::from_utf8(bytes).unwrap_or("?")
+    }
+}
 
 impl Owner {
     /// The owner `module`. Use [`owner!`](crate::owner), which cannot name a stranger.
@@ -45,8 +63,14 @@ impl Owner {
         !self.0.is_null() && unsafe { b::softclock_within_module(address, self.0) }
     }
 
-    /// The module's name: how many bytes of the buffer are used.
-    pub(crate) fn name(self, buf: &mut [u8; NAME_MAX]) -> usize {
+    /// The module's name.
+    pub(crate) fn name(self) -> ModuleName {
+        let mut buf = [0; NAME_MAX];
+        let len = self.copy_name(&mut buf);
+        ModuleName { buf, len }
+    }
+
+    fn copy_name(self, buf: &mut [u8; NAME_MAX]) -> usize {
         if self.0.is_null() {
             return 0;
         }
@@ -63,8 +87,19 @@ impl Owner {
 ///
 /// # Examples
 ///
-/// ```ignore
-/// beat <- Callout::new(softclock::owner!(), c"beat"),
+/// ```
+/// # #[pin_data]
+/// # struct Heartbeat {
+/// #     #[pin]
+/// #     beat: Callout<Self, Soft>,
+/// # }
+/// # impl_has_callout! { impl HasCallout<Soft> for Heartbeat { self.beat } }
+/// # impl OnExpire<Soft> for Heartbeat {
+/// #     fn expire(_: ArcBorrow<'_, Timed<Self>>, _: &Expiry<'_, Soft>) -> Next { Next::Stop }
+/// # }
+/// let heart = Timed::new(try_pin_init!(Heartbeat {
+///     beat <- Callout::new(softclock::owner!(), c"beat"),
+/// }))?;
 /// ```
 #[macro_export]
 macro_rules! owner {

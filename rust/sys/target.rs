@@ -18,21 +18,31 @@
 //! `Arc::into_unique_or_drop`, which would believe itself alone: `Timed` is `!Unpin` and gives out
 //! shared references only.
 
-use super::{bindings as b, context::Task, lock::RawLock};
+mod part;
+mod weak;
+
+pub use self::part::{Contains, Embeds, Part};
+pub(crate) use self::{
+    part::{bound, impl_embeds},
+    weak::{impl_has_weak, impl_part_of_anchor, Anchor, HasWeak, Held, Remains, Weak},
+};
+
+use super::{bindings as b, context::Task, firing::Firing};
+use crate::policy::life::Next;
 use core::{
     marker::{PhantomData, PhantomPinned},
-    mem::ManuallyDrop,
+    mem::{offset_of, ManuallyDrop},
     ops::Deref,
+    sync::atomic::{
+        fence,
+        AtomicI32,
+        Ordering::{Acquire, Relaxed, Release}, //
+    },
 };
 use kernel::{
     bindings,
     prelude::*,
-    sync::{
-        atomic::{Acquire, Atomic, Release},
-        Arc,
-        ArcBorrow,
-        LockClassKey, //
-    },
+    sync::{Arc, ArcBorrow}, //
 };
 
 /// An object that timers call: what a driver puts into an [`Arc`].
@@ -42,7 +52,25 @@ use kernel::{
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
+/// # #[pin_data]
+/// # struct Heartbeat {
+/// #     #[pin]
+/// #     beat: Callout<Self, Soft>,
+/// #     beats: Atomic<u64>,
+/// # }
+/// # impl_has_callout! { impl HasCallout<Soft> for Heartbeat { self.beat } }
+/// # impl OnExpire<Soft> for Heartbeat {
+/// #     fn expire(_: ArcBorrow<'_, Timed<Self>>, _: &Expiry<'_, Soft>) -> Next { Next::Stop }
+/// # }
+/// # impl Heartbeat {
+/// #     fn init() -> impl PinInit<Self, Error> {
+/// #         try_pin_init!(Self {
+/// #             beat <- Callout::new(softclock::owner!(), c"beat"),
+/// #             beats: Atomic::new(0),
+/// #         })
+/// #     }
+/// # }
 /// let hb: Arc<Timed<Heartbeat>> = Timed::new(Heartbeat::init())?;
 /// hb.callout::<Soft>().arm_after(Delta::from_millis(100));
 /// pr_info!("{} beats\n", hb.beats.load(Relaxed));
@@ -85,62 +113,164 @@ impl<T> Deref for Timed<T> {
     }
 }
 
-/// What one kind of expiry does to an object. `I` is what the callback is told, `O` what it answers.
-pub(crate) trait Run<K, I, O>: Send + Sync + Sized + 'static {
+/// What one kind of expiry does to an object.
+pub(crate) trait Run<K>: Send + Sync + Sized + 'static {
+    /// The callback takes a lock first, and asks [`Firing::begin`] when it has it.
+    const LOCKS: bool;
+
     /// Calls the driver.
-    fn run(this: ArcBorrow<'_, Timed<Self>>, input: I) -> O;
+    fn run(this: ArcBorrow<'_, Timed<Self>>, firing: &Firing<'_>) -> Next;
+
+    /// Tells the driver that the run is over which an asynchronous drain has met.
+    fn drained(this: ArcBorrow<'_, Timed<Self>>);
 }
 
 /// What is known of a `Timed<T>` whose type is forgotten. Instantiated in the client's module.
-pub(crate) struct Ops<I, O> {
+pub(crate) struct Ops {
     /// How far before the object its reference count is (invariant 2). A number, not a function: no
     /// client's code runs while a count is changed, nor after.
-    count_offset: usize,
-    run: unsafe fn(*const (), I) -> O,
-    bury: unsafe fn(*const ()),
+    pub(super) count_offset: usize,
+    /// How far behind the object's address the timer's part of it is.
+    pub(crate) entry_offset: usize,
+    /// See [`Run::LOCKS`].
+    pub(crate) locks: bool,
+    pub(super) run: unsafe fn(*const (), &Firing<'_>) -> Next,
+    pub(super) drained: unsafe fn(*const ()),
+    pub(super) bury: unsafe fn(*const ()),
 }
 
-impl<I, O> Ops<I, O> {
+impl Ops {
+    #[inline(always)]
     fn count(&self, object: *const ()) -> *mut bindings::refcount_t {
         object
             .wrapping_byte_sub(self.count_offset)
             .cast_mut()
             .cast()
     }
+
+    /// Takes a reference to an object, unless the last one is gone.
+    ///
+    /// # Safety
+    ///
+    /// `object` belongs to these operations, and its memory is there.
+    #[inline(always)]
+    pub(crate) unsafe fn get(&self, object: *const ()) -> bool {
+        // SAFETY: Invariant 2.
+        let count = unsafe { AtomicI32::from_ptr(self.count(object).cast()) };
+        let old = count.load(Relaxed);
+        if old > 0 && old < i32::MAX {
+            let new = old.wrapping_add(1);
+            if count.compare_exchange(old, new, Relaxed, Relaxed).is_ok() {
+                return true;
+            }
+        }
+        // Anything unusual (changed meanwhile, none left, saturated) is for the kernel's own function.
+        // SAFETY: Invariant 2.
+        unsafe { b::softclock_refcount_inc_not_zero(self.count(object)) }
+    }
+
+    /// Gives a reference back; `true`: it was the last one, and the object is the caller's to
+    /// [`bury`](Self::bury).
+    ///
+    /// # Safety
+    ///
+    /// `object` belongs to these operations, and the caller has a reference, which this consumes.
+    #[inline(always)]
+    pub(crate) unsafe fn put(&self, object: *const ()) -> bool {
+        // SAFETY: Invariant 2.
+        let count = unsafe { AtomicI32::from_ptr(self.count(object).cast()) };
+        // A reference is there, so the count is not zero; below that it is saturated, and stays there.
+        let old = count.fetch_sub(1, Release);
+        if old != 1 {
+            return false;
+        }
+        fence(Acquire);
+        true
+    }
+
+    /// Calls the driver.
+    ///
+    /// # Safety
+    ///
+    /// The caller has a reference to `object`, which belongs to these operations.
+    #[inline(always)]
+    pub(crate) unsafe fn run(&self, object: *const (), firing: &Firing<'_>) -> Next {
+        // SAFETY: The contract of this function.
+        unsafe { (self.run)(object, firing) }
+    }
+
+    /// Reports the end of a run. As [`run`](Self::run).
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`](Self::run).
+    pub(crate) unsafe fn drained(&self, object: *const ()) {
+        // SAFETY: The contract of this function.
+        unsafe { (self.drained)(object) }
+    }
+
+    /// Drops an object without references. May call the driver's drop: task context.
+    ///
+    /// # Safety
+    ///
+    /// [`put`](Self::put) has answered `true` for `object`, once for each call.
+    pub(crate) unsafe fn bury(&self, object: *const ()) {
+        // SAFETY: The contract of this function.
+        unsafe { (self.bury)(object) }
+    }
 }
 
-struct Operations<T, K, I, O>(PhantomData<(T, K, I, O)>);
+struct Operations<T, K, F>(PhantomData<(T, K, F)>);
 
-impl<T: Run<K, I, O>, K, I, O> Operations<T, K, I, O> {
-    const TABLE: Ops<I, O> = Ops {
+impl<T, K, F> Operations<T, K, F>
+where
+    T: Run<K> + Contains<F>,
+    F: Embeds<Object = T>,
+{
+    const TABLE: Ops = Ops {
         count_offset: Arc::<Timed<T>>::DATA_OFFSET,
+        entry_offset: offset_of!(Timed<T>, value) + T::OFFSET + F::OFFSET,
+        locks: T::LOCKS,
         run: Self::run,
-        bury: Self::bury,
+        drained: Self::drained,
+        bury: bury::<T>,
     };
 
     /// # Safety
     ///
     /// The caller holds a reference to `object`.
-    unsafe fn run(object: *const (), input: I) -> O {
+    #[inline(always)]
+    unsafe fn run(object: *const (), firing: &Firing<'_>) -> Next {
         // SAFETY: The pointer came from an `Arc<Timed<T>>`, the caller's reference outlives this
         // call, and a `UniqueArc` to it cannot be written through (invariant 4).
-        T::run(unsafe { ArcBorrow::from_raw(object.cast()) }, input)
+        T::run(unsafe { ArcBorrow::from_raw(object.cast()) }, firing)
     }
 
     /// # Safety
     ///
-    /// The last reference to `object` was given up by [`Held::put`].
-    unsafe fn bury(object: *const ()) {
-        let object = object.cast_mut().cast::<Timed<T>>();
-        // SAFETY: The count is zero, so this is the only access there is, and no more can come: weak
-        // pointers are not upgraded from zero, and the drops of the anchors clear them.
-        unsafe { core::ptr::drop_in_place(object) };
-        // SAFETY: Invariant 2. Nobody looks at the count any more.
-        unsafe { set_one(Self::TABLE.count(object.cast())) };
-        // SAFETY: The value is dropped, so the allocation is that of an `Arc` of the same layout which
-        // drops nothing, with the one reference that was just made.
-        drop(unsafe { Arc::<ManuallyDrop<Timed<T>>>::from_raw(object.cast()) });
+    /// As for `run`.
+    unsafe fn drained(object: *const ()) {
+        // SAFETY: As for `run`.
+        T::drained(unsafe { ArcBorrow::from_raw(object.cast()) })
     }
+}
+
+/// # Safety
+///
+/// The last reference to `object`, a `Timed<T>`, was given up.
+pub(super) unsafe fn bury<T>(object: *const ()) {
+    let object = object.cast_mut().cast::<Timed<T>>();
+    // SAFETY: The count is zero, so this is the only access there is, and no more can come: weak
+    // pointers are not upgraded from zero, and the drops of what is embedded clear them.
+    unsafe { core::ptr::drop_in_place(object) };
+    let count = object
+        .cast::<()>()
+        .wrapping_byte_sub(Arc::<Timed<T>>::DATA_OFFSET);
+    // SAFETY: Invariant 2. Nobody looks at the count any more.
+    unsafe { set_one(count.cast()) };
+    // SAFETY: The value is dropped, so the allocation is that of an `Arc` of the same layout which
+    // drops nothing, with the one reference that was just made.
+    drop(unsafe { Arc::<ManuallyDrop<Timed<T>>>::from_raw(object.cast()) });
 }
 
 /// Makes the count 1. Not inlined into clients, for the C function is not theirs to call.
@@ -154,263 +284,13 @@ unsafe fn set_one(count: *mut bindings::refcount_t) {
     unsafe { bindings::refcount_set(count, 1) }
 }
 
-struct Bound {
-    object: *const (),
-}
-
-// SAFETY: The pointer is only used through `Ops`, whose `T` is `Send + Sync` (supertraits of `Run`).
-unsafe impl Send for Bound {}
-
-/// The weak pointer to an object, kept outside of it.
-#[pin_data]
-pub(crate) struct Weak<I: 'static, O: 'static> {
-    #[pin]
-    bound: RawLock<Bound>,
-    ops: &'static Ops<I, O>,
-}
-
-impl<I: 'static, O: 'static> Weak<I, O> {
-    /// A pointer to nothing yet.
-    pub(crate) fn new(
-        ops: &'static Ops<I, O>,
-        name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self> {
-        pin_init!(Self {
-            bound <- RawLock::new(Bound { object: core::ptr::null() }, name, key),
-            ops,
-        })
-    }
-
-    /// Takes a reference to the object, unless it is gone. Any context.
-    pub(crate) fn get(&self) -> Option<Held<I, O>> {
-        let bound = self.bound.lock();
-        let object = bound.object;
-        if object.is_null() {
-            return None;
-        }
-        // SAFETY: Invariants 1 and 2: under the lock a non-null object's allocation is there.
-        let got = unsafe { b::softclock_refcount_inc_not_zero(self.ops.count(object)) };
-        drop(bound);
-        // Invariant 3.
-        got.then_some(Held {
-            object,
-            ops: self.ops,
-        })
-    }
-
-    fn bind(&self, object: *const ()) {
-        self.bound.lock().object = object;
-    }
-}
-
-/// One reference to an object whose type is forgotten. It is put, not dropped.
-#[must_use]
-pub(crate) struct Held<I: 'static, O: 'static> {
-    object: *const (),
-    ops: &'static Ops<I, O>,
-}
-
-impl<I, O> Held<I, O> {
-    /// Calls the driver.
-    pub(crate) fn run(&self, input: I) -> O {
-        // SAFETY: Invariant 3.
-        unsafe { (self.ops.run)(self.object, input) }
-    }
-
-    /// Gives the reference back. If it was the last one, the object is dead: nobody can take a
-    /// reference any more. Its drop is left to the caller, for this context may be wrong for it.
-    pub(crate) fn put(self) -> Option<Remains<I, O>> {
-        let count = self.ops.count(self.object);
-        // SAFETY: Invariants 2 and 3; `self` is consumed, so the reference is given up once.
-        unsafe { bindings::refcount_dec_and_test(count) }.then(|| Remains {
-            object: self.object,
-            ops: self.ops,
-        })
-    }
-}
-
-/// An object without references that is still to be dropped, which dropping this does.
-pub(crate) struct Remains<I: 'static, O: 'static> {
-    object: *const (),
-    ops: &'static Ops<I, O>,
-}
-
-// SAFETY: As for `Bound`.
-unsafe impl<I, O> Send for Remains<I, O> {}
-
-impl<I, O> Drop for Remains<I, O> {
-    fn drop(&mut self) {
-        // SAFETY: Made only by `put`, where the object's count became zero.
-        unsafe { (self.ops.bury)(self.object) }
-    }
-}
-
-/// What owns the weak pointer. Use [`impl_has_weak!`] to implement it.
-///
-/// # Safety
-///
-/// `weak` always returns the same one.
-pub(crate) unsafe trait HasWeak {
-    /// What the callback is told.
-    type Input: 'static;
-    /// What the callback answers.
-    type Output: 'static;
-    /// The weak pointer.
-    fn weak(&self) -> &Weak<Self::Input, Self::Output>;
-}
-
-/// Implements [`HasWeak`] for a type and one of its fields.
-macro_rules! impl_has_weak {
-    ($ty:ty { self.$field:ident }, $input:ty, $output:ty) => {
-        // SAFETY: It is always the same field.
-        unsafe impl $crate::sys::target::HasWeak for $ty {
-            type Input = $input;
-            type Output = $output;
-
-            fn weak(&self) -> &$crate::sys::target::Weak<$input, $output> {
-                &self.$field
-            }
-        }
-    };
-}
-pub(crate) use impl_has_weak;
-
-/// The end of a weak pointer that lies inside the object.
-pub(crate) struct Anchor<N: HasWeak> {
-    node: Arc<N>,
-    bound: Atomic<bool>,
-}
-
-impl<N: HasWeak> Anchor<N> {
-    /// Ties `node` to whatever object this will be part of.
-    pub(crate) fn new(node: Arc<N>) -> Self {
-        Self {
-            node,
-            bound: Atomic::new(false),
-        }
-    }
-
-    /// What is tied to the object.
-    pub(crate) fn node(&self) -> &Arc<N> {
-        &self.node
-    }
-}
-
-impl<N: HasWeak> Drop for Anchor<N> {
-    fn drop(&mut self) {
-        // Invariant 1: from here on nobody finds the object.
-        self.node.weak().bind(core::ptr::null());
-    }
-}
-
-/// The operations to make a [`Weak`] for `T` and `K` with.
-pub(crate) const fn operations<T: Run<K, I, O>, K, I, O>() -> &'static Ops<I, O> {
-    &Operations::<T, K, I, O>::TABLE
-}
-
-/// A type with an [`Anchor`] in it. Use [`impl_anchored!`] to implement it.
-///
-/// # Safety
-///
-/// `anchor` returns a field of `self`, and `Self` is `!Unpin`, so that the anchor stays in the
-/// object it was made in until it is dropped. Its node's [`Ops`] are those of `Object`.
-pub(crate) unsafe trait Anchored {
-    /// What the anchor is part of.
-    type Object;
-    /// What it ties to the object.
-    type Node: HasWeak;
-    /// The anchor.
-    fn anchor(&self) -> &Anchor<Self::Node>;
-}
-
-/// Implements [`Anchored`] for a type and one of its fields.
-macro_rules! impl_anchored {
-    (impl {$($generics:tt)*} Anchored<$node:ty> for $ty:ty, part of $object:ty { self.$field:ident }) => {
-        // SAFETY: It is a field. The rest is stated beside the use.
-        unsafe impl<$($generics)*> $crate::sys::target::Anchored for $ty {
-            type Object = $object;
-            type Node = $node;
-
-            fn anchor(&self) -> &$crate::sys::target::Anchor<$node> {
-                &self.$field
-            }
-        }
-    };
-}
-pub(crate) use impl_anchored;
-
-/// An object that has an `F` as a field. Implemented by [`impl_has_callout!`].
-///
-/// # Safety
-///
-/// `field` returns a field of `self`.
-#[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` has no `{F}` that softclock knows of",
-    note = "add: impl_has_callout! {{ impl HasCallout<Soft> for {Self} {{ self.field }} }}"
-)]
-pub unsafe trait Contains<F> {
-    /// The field.
-    fn field(&self) -> &F;
-}
-
-/// Tells softclock which field of a type is its callout.
-///
-/// # Examples
-///
-/// ```ignore
-/// impl_has_callout! {
-///     impl HasCallout<Soft> for Heartbeat { self.beat }
-///     impl HasCallout<Task> for Heartbeat { self.report }
-/// }
-/// ```
-#[macro_export]
-macro_rules! impl_has_callout {
-    ($(
-        impl $({$($generics:tt)*})? HasCallout<$kind:ty> for $object:ty { self.$field:ident }
-    )*) => {$(
-        // Generics only: what follows them could not be parsed here.
-        $(const _: () = {
-            fn generics<$($generics)*>() {}
-        };)?
-
-        // SAFETY: It is a field of the object, and has the type that names the object.
-        unsafe impl $(<$($generics)*>)? $crate::Contains<$crate::Callout<$object, $kind>>
-            for $object
-        {
-            fn field(&self) -> &$crate::Callout<$object, $kind> {
-                // A field of the object itself, not of something it dereferences to ...
-                let _ = ::core::mem::offset_of!($object, $field);
-                // ... and the callout itself, not something that dereferences to it.
-                let field: *const $crate::Callout<$object, $kind> = &raw const self.$field;
-                // SAFETY: `field` is part of `self`.
-                unsafe { &*field }
-            }
-        }
-    )*};
-}
-
-/// The `F` of an object, its weak pointer set: from here on it can be armed.
-pub(crate) fn bound<'a, T, F>(this: ArcBorrow<'a, Timed<T>>) -> &'a F
+/// The operations to make a timer with, for callouts `F` of kind `K` in a `T`.
+pub(crate) const fn operations<T, K, F>() -> &'static Ops
 where
-    T: Contains<F>,
-    F: Anchored<Object = T> + 'a,
+    T: Run<K> + Contains<F>,
+    F: Embeds<Object = T>,
 {
-    let object = core::ptr::from_ref::<Timed<T>>(&this);
-    // SAFETY: The data of an `ArcBorrow<'a, _>` is valid for shared reads throughout `'a`.
-    let field: &'a F = unsafe { &(*object).value }.field();
-    let anchor = field.anchor();
-    if !anchor.bound.load(Acquire) {
-        // The pointer of the `Arc`, not of a reference into it: it reaches the count, and the object
-        // is dropped through it. Invariant 1: the anchor is part of it (`Contains`, `Anchored`).
-        anchor
-            .node
-            .weak()
-            .bind(Arc::as_ptr(&Arc::from(this)).cast());
-        anchor.bound.store(true, Release);
-    }
-    field
+    &Operations::<T, K, F>::TABLE
 }
 
 /// Whether the reference count is where invariant 2 says. Task context; may block.

@@ -32,6 +32,16 @@ impl WorkQueue {
         )
     }
 
+    /// As [`with_rescuer`](Self::with_rescuer); work is done by the CPU that enqueues it. What one such work
+    /// enqueues begins when it ends or sleeps, without anybody being woken. One that takes long and does
+    /// not sleep holds up the others until the kernel notices, ten milliseconds later.
+    pub(crate) fn of_each_cpu(name: &'static CStr) -> Result<Self> {
+        Self::with_flags(
+            name,
+            bindings::wq_flags_WQ_PERCPU | bindings::wq_flags_WQ_MEM_RECLAIM,
+        )
+    }
+
     fn with_flags(name: &'static CStr, flags: bindings::wq_flags) -> Result<Self> {
         // SAFETY: The format takes one string, which lives for ever; 0 means the default limit.
         let raw = unsafe {
@@ -47,6 +57,10 @@ impl WorkQueue {
     pub(crate) fn queue(&self) -> &Queue {
         // SAFETY: Invariant 1: the queue is valid as long as `self`.
         unsafe { Queue::from_raw(self.raw.as_ptr()) }
+    }
+
+    pub(super) fn raw(&self) -> *mut bindings::workqueue_struct {
+        self.raw.as_ptr()
     }
 
     /// Waits for all work enqueued before. Task context, not from work of this queue.

@@ -22,6 +22,12 @@ impl From<Error> for Fault {
     }
 }
 
+impl From<kernel::alloc::AllocError> for Fault {
+    fn from(error: kernel::alloc::AllocError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
 pub(crate) type Verdict = core::result::Result<(), Fault>;
 
 /// A case: what it shows, and how.
@@ -40,8 +46,8 @@ macro_rules! check {
 }
 pub(crate) use check;
 
-/// The same case for a callback in softirq and in task context.
-macro_rules! both {
+/// The same case for a callback in each context, on the wheel and with a timer of its own.
+macro_rules! all {
     ($name:literal, $case:ident) => {
         [
             $crate::harness::Case {
@@ -52,10 +58,22 @@ macro_rules! both {
                 name: concat!($name, " (task)"),
                 run: $case::<softclock::Task>,
             },
+            $crate::harness::Case {
+                name: concat!($name, " (precise soft)"),
+                run: $case::<softclock::Precise<softclock::Soft>>,
+            },
+            $crate::harness::Case {
+                name: concat!($name, " (precise task)"),
+                run: $case::<softclock::Precise<softclock::Task>>,
+            },
+            $crate::harness::Case {
+                name: concat!($name, " (hard)"),
+                run: $case::<softclock::Hard>,
+            },
         ]
     };
 }
-pub(crate) use both;
+pub(crate) use all;
 
 pub(crate) fn run(suites: &[&[&[Case]]], task: &Task) {
     let cases = || suites.iter().copied().flatten().copied().flatten();

@@ -3,13 +3,15 @@
 //! Who may be gone when: shutdown, own callback, dropped objects, several waiters.
 
 use crate::{
-    harness::{both, check, Case, Fault, Verdict},
+    harness::{all, check, Case, Fault, Verdict},
     subject::{
-        is_soft, sleep_ms, sleep_until, while_running, Act, Subject, DROPPED, DROPPED_IN_RUN,
+        is_atomic, sleep_ms, sleep_until, while_running, Act, Subject, DROPPED, DROPPED_IN_RUN,
         DROPPED_IN_TASK, MADE, SAW_DEADLOCK, SAW_NEW, SAW_RUNNING,
     },
 };
-use softclock::{prelude::*, Kind};
+use kernel::new_spinlock;
+use pin_init::stack_pin_init;
+use softclock::{prelude::*, Unlocked};
 
 pub(crate) const CASES: &[&[Case]] = &[
     &[Case {
@@ -20,11 +22,11 @@ pub(crate) const CASES: &[&[Case]] = &[
         name: "callout-35 shutdown from the own callback shuts down without waiting (task)",
         run: shutdown_own,
     }],
-    &both!(
+    &all!(
         "callout-36 stop from the own callback is Running; arming after it works",
         stop_own
     ),
-    &both!(
+    &all!(
         "after a stop in the own callback, what it returns counts",
         stop_own_returns
     ),
@@ -36,36 +38,48 @@ pub(crate) const CASES: &[&[Case]] = &[
         name: "there is no proof that one may sleep under a spinlock",
         run: no_task_under_lock,
     }],
-    &both!(
+    &all!(
         "callout-37 a callback may drop its own object; it dies in a task",
         drop_own
     ),
-    &both!("callout-38 dropping an armed object cancels it", drop_armed),
-    &both!(
+    &all!("callout-38 dropping an armed object cancels it", drop_armed),
+    &all!(
         "callout-38 dropping a re-arming object ends it",
         drop_rearming
     ),
-    &both!(
+    &all!(
         "callout-38 an object dropped during a run outlives the run",
         drop_running
     ),
-    &both!(
+    &all!(
         "callout-39 arming after shutdown is Refused",
         arm_after_shutdown
     ),
-    &both!(
+    &all!(
         "callout-39 arming while another thread drains is Refused",
         arm_while_draining
     ),
-    &both!(
+    &all!(
         "callout-40 four concurrent drains all return after the run",
         four_drains
     ),
-    &both!(
+    &all!(
+        "an asynchronous drain refuses arms until the run ends, then reports that once",
+        drain_async_running
+    ),
+    &all!(
+        "an asynchronous drain that meets no run reports nothing",
+        drain_async_quiet
+    ),
+    &all!(
+        "an asynchronous drain in the own callback is reported once, after the run",
+        drain_async_own
+    ),
+    &all!(
         "a stop during a run drops what the callback returns",
         stop_drops_next
     ),
-    &both!(
+    &all!(
         "a closure and what it captured die with the last reference",
         closure_dies
     ),
@@ -94,7 +108,7 @@ fn shutdown_own(_: &Task) -> Verdict {
     Ok(())
 }
 
-fn stop_own<K: Kind>(_: &Task) -> Verdict {
+fn stop_own<K: Unlocked>(_: &Task) -> Verdict {
     let subject = Subject::<K>::new(Act::StopAndArm, None)?;
     subject.callout::<K>().arm_after(Delta::ZERO);
     check!(sleep_until(2_000, || subject.ended.load(Acquire) == 2));
@@ -103,7 +117,7 @@ fn stop_own<K: Kind>(_: &Task) -> Verdict {
     Ok(())
 }
 
-fn stop_own_returns<K: Kind>(_: &Task) -> Verdict {
+fn stop_own_returns<K: Unlocked>(_: &Task) -> Verdict {
     let subject = Subject::<K>::new(Act::StopAndReturn, Some(Delta::from_millis(1)))?;
     subject.callout::<K>().arm_after(Delta::ZERO);
     check!(sleep_until(2_000, || subject.ended.load(Acquire) >= 3));
@@ -118,8 +132,8 @@ fn wait_errors(_: &Task) -> Verdict {
 }
 
 fn no_task_under_lock(_: &Task) -> Verdict {
-    let subject = Subject::<Task>::new(Act::Nothing, None)?;
-    let guard = subject.me.lock();
+    stack_pin_init!(let lock = new_spinlock!(()));
+    let guard = lock.lock();
     let proof = Task::new().is_ok();
     drop(guard);
     check!(!proof);
@@ -139,7 +153,7 @@ fn dropped() -> (u64, u64) {
     (DROPPED.load(Acquire), DROPPED_IN_TASK.load(Acquire))
 }
 
-fn drop_own<K: Kind>(_: &Task) -> Verdict {
+fn drop_own<K: Unlocked>(_: &Task) -> Verdict {
     let before = dropped();
     let subject = Subject::<K>::new(Act::DropMyself, Some(Delta::ZERO))?;
     subject.callout::<K>().arm_after(Delta::from_millis(5));
@@ -150,7 +164,7 @@ fn drop_own<K: Kind>(_: &Task) -> Verdict {
     Ok(())
 }
 
-fn drop_armed<K: Kind>(_: &Task) -> Verdict {
+fn drop_armed<K: Unlocked>(_: &Task) -> Verdict {
     let before = dropped();
     let subject = Subject::<K>::new(Act::Nothing, None)?;
     subject.callout::<K>().arm_after(Delta::from_millis(30));
@@ -161,7 +175,7 @@ fn drop_armed<K: Kind>(_: &Task) -> Verdict {
     Ok(())
 }
 
-fn drop_rearming<K: Kind>(_: &Task) -> Verdict {
+fn drop_rearming<K: Unlocked>(_: &Task) -> Verdict {
     for round in 0..200 {
         let before = dropped();
         let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_micros(20)))?;
@@ -175,7 +189,7 @@ fn drop_rearming<K: Kind>(_: &Task) -> Verdict {
     Ok(())
 }
 
-fn drop_running<K: Kind>(_: &Task) -> Verdict {
+fn drop_running<K: Unlocked>(_: &Task) -> Verdict {
     let before = dropped();
     // The case's reference goes when this returns, in the middle of the run or just after it.
     while_running::<K>(Act::Hold, |subject| {
@@ -189,7 +203,7 @@ fn drop_running<K: Kind>(_: &Task) -> Verdict {
     Ok(())
 }
 
-fn arm_after_shutdown<K: Kind>(task: &Task) -> Verdict {
+fn arm_after_shutdown<K: Unlocked>(task: &Task) -> Verdict {
     let subject = Subject::<K>::new(Act::Nothing, None)?;
     subject.callout::<K>().arm_after(Delta::from_secs(9));
     check!(subject.timer.shutdown(task) == Ok(Drain::Cancelled));
@@ -203,7 +217,7 @@ fn arm_after_shutdown<K: Kind>(task: &Task) -> Verdict {
 
 /// Drains a subject from a worker.
 #[pin_data]
-struct Drainer<K> {
+struct Drainer<K: Unlocked> {
     #[pin]
     timer: Callout<Self, Task>,
     subject: Arc<Timed<Subject<K>>>,
@@ -211,9 +225,9 @@ struct Drainer<K> {
     returned: Atomic<u64>,
 }
 
-impl_has_callout! { impl {K: Kind} HasCallout<Task> for Drainer<K> { self.timer } }
+impl_has_callout! { impl {K: Unlocked} HasCallout<Task> for Drainer<K> { self.timer } }
 
-impl<K: Kind> OnExpire<Task> for Drainer<K> {
+impl<K: Unlocked> OnExpire<Task> for Drainer<K> {
     fn expire(this: ArcBorrow<'_, Timed<Self>>, run: &Expiry<'_, Task>) -> Next {
         let _ = this.subject.timer.drain(&run.task());
         let ended = this.subject.ended.load(Acquire);
@@ -222,7 +236,7 @@ impl<K: Kind> OnExpire<Task> for Drainer<K> {
     }
 }
 
-fn drainer<K: Kind>(subject: &Arc<Timed<Subject<K>>>) -> Result<Arc<Timed<Drainer<K>>>> {
+fn drainer<K: Unlocked>(subject: &Arc<Timed<Subject<K>>>) -> Result<Arc<Timed<Drainer<K>>>> {
     let drainer = Timed::new(try_pin_init!(Drainer {
         timer <- Callout::new(softclock::owner!(), c"drainer"),
         subject: subject.clone(),
@@ -232,7 +246,7 @@ fn drainer<K: Kind>(subject: &Arc<Timed<Subject<K>>>) -> Result<Arc<Timed<Draine
     Ok(drainer)
 }
 
-fn arm_while_draining<K: Kind>(_: &Task) -> Verdict {
+fn arm_while_draining<K: Unlocked>(_: &Task) -> Verdict {
     while_running::<K>(Act::Hold, |subject| {
         let drainer = drainer(subject)?;
         let refused = || {
@@ -251,7 +265,7 @@ fn arm_while_draining<K: Kind>(_: &Task) -> Verdict {
     })
 }
 
-fn four_drains<K: Kind>(_: &Task) -> Verdict {
+fn four_drains<K: Unlocked>(_: &Task) -> Verdict {
     while_running::<K>(Act::Hold, |subject| {
         let drainers = [
             drainer(subject)?,
@@ -259,7 +273,7 @@ fn four_drains<K: Kind>(_: &Task) -> Verdict {
             drainer(subject)?,
             drainer(subject)?,
         ];
-        sleep_ms(if is_soft::<K>() { 5 } else { 50 });
+        sleep_ms(if is_atomic::<K>() { 5 } else { 50 });
         let returned = || {
             drainers
                 .iter()
@@ -274,7 +288,61 @@ fn four_drains<K: Kind>(_: &Task) -> Verdict {
     })
 }
 
-fn stop_drops_next<K: Kind>(_: &Task) -> Verdict {
+fn drain_async_running<K: Unlocked>(_: &Task) -> Verdict {
+    while_running::<K>(Act::Hold, |subject| {
+        let answers = [subject.timer.drain_async(), subject.timer.drain_async()];
+        let arm = subject.callout::<K>().arm_after(Delta::from_secs(9));
+        let early = subject.drained.load(Acquire);
+        if subject.ended.load(Acquire) == 1 {
+            // It was not held that long.
+            return Err(Fault::Retry);
+        }
+        check!(answers == [Stop::Running; 2]);
+        check!(arm == Arm::Refused(Refusal::Draining));
+        check!(early == 0);
+        subject.release.store(true, Release);
+        check!(sleep_until(2_000, || subject.drained.load(Acquire) == 1));
+        check!(subject.ended.load(Acquire) == 1);
+        check!(subject.callout::<K>().arm_after(Delta::ZERO) == Arm::New);
+        check!(sleep_until(2_000, || subject.ended.load(Acquire) == 2));
+        sleep_ms(5);
+        check!(subject.drained.load(Acquire) == 1);
+        check!(subject.drained_inside.load(Relaxed) == 0);
+        Ok(())
+    })
+}
+
+fn drain_async_quiet<K: Unlocked>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    check!(subject.timer.drain_async() == Stop::Idle);
+    check!(subject.callout::<K>().arm_after(Delta::from_secs(9)) == Arm::New);
+    check!(subject.timer.drain_async() == Stop::Cancelled);
+    check!(subject.callout::<K>().arm_after(Delta::ZERO) == Arm::New);
+    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
+    sleep_ms(5);
+    check!(subject.timer.drain_async() == Stop::Idle);
+    sleep_ms(5);
+    check!(subject.runs() == 1);
+    check!(subject.drained.load(Acquire) == 0);
+    Ok(())
+}
+
+fn drain_async_own<K: Unlocked>(_: &Task) -> Verdict {
+    // What it returns does not count: it would run again before the next look.
+    let subject = Subject::<K>::new(Act::DrainMyselfAsync, Some(Delta::from_millis(1)))?;
+    for run in 1..=3 {
+        check!(subject.callout::<K>().arm_after(Delta::from_millis(1)) == Arm::New);
+        check!(sleep_until(2_000, || subject.drained.load(Acquire) == run));
+        check!(subject.saw(SAW_RUNNING));
+        sleep_ms(5);
+        check!(subject.runs() == run);
+        check!(subject.drained.load(Acquire) == run);
+        check!(subject.drained_inside.load(Relaxed) == 0);
+    }
+    Ok(())
+}
+
+fn stop_drops_next<K: Unlocked>(_: &Task) -> Verdict {
     // Runs back to back: a stop meets it in every phase, and after it nothing runs. Not with a delay
     // of 0: where time stands still while code executes, that would be the end of it.
     let subject = Subject::<K>::new(Act::Nothing, Some(Delta::from_micros(20)))?;
@@ -302,10 +370,10 @@ impl Drop for Captured {
     }
 }
 
-fn closure_dies<K: Kind>(_: &Task) -> Verdict {
+fn closure_dies<K: Unlocked>(_: &Task) -> Verdict {
     let before = CAPTURED_DROPS.load(Acquire);
     let captured = Captured;
-    let runs = Arc::new(Atomic::new(0u64), GFP_KERNEL).map_err(Error::from)?;
+    let runs = Arc::new(Atomic::new(0u64), GFP_KERNEL)?;
     let counted = runs.clone();
     let closure = Closure::<K>::new(softclock::owner!(), c"closure", move |_run| {
         let _keep = &captured;

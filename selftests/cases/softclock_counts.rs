@@ -15,11 +15,11 @@ module! {
 }
 
 struct Module {
-    _all: [Arc<Timed<Closure<Task>>>; 3],
+    _all: [Arc<Timed<Closure<Precise<Task>>>>; 3],
 }
 
 /// A closure that runs `times` times.
-fn closure(name: &'static CStr, times: u64) -> Result<Arc<Timed<Closure<Task>>>> {
+fn closure(name: &'static CStr, times: u64) -> Result<Arc<Timed<Closure<Precise<Task>>>>> {
     let left = Atomic::new(times);
     Closure::new(softclock::owner!(), name, move |_run| {
         if left.fetch_sub(1, Relaxed) > 1 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A driver that forgets: its exit leaves forty live callouts behind, half of them in a task.
+//! A driver that forgets: its exit leaves forty live callouts behind, half of them in a task, and two
+//! more in a box and in a static.
 //!
 //! It must be possible to unload it, and nothing of it may run after that. With `tidy=1` it forgets
 //! nothing, and is unloaded in the middle of its callbacks all the same.
@@ -52,7 +53,34 @@ impl OnExpire<Task> for Leaked {
     }
 }
 
-struct Module(KVec<Arc<Timed<Leaked>>>);
+#[pin_data]
+struct Single {
+    #[pin]
+    timer: Callout<Self, Soft>,
+}
+
+impl_has_callout! { impl HasCallout<Soft> for Single { self.timer } }
+
+impl OnExpire<Soft> for Single {
+    fn expire(_this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Soft>) -> Next {
+        Next::After(Delta::from_micros(500))
+    }
+}
+
+impl Single {
+    fn init(name: &'static CStr) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            timer <- Callout::new(softclock::owner!(), name),
+        })
+    }
+}
+
+static STATIC: TimedStatic<Single> = TimedStatic::new();
+
+struct Module {
+    leaked: KVec<Arc<Timed<Leaked>>>,
+    owned: Option<(TimedBox<Single>, TimedStaticGuard<Single>)>,
+}
 
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
@@ -66,14 +94,24 @@ impl kernel::Module for Module {
             one.callout::<Task>().arm_after(Delta::from_millis(1));
             leaked.push(one, GFP_KERNEL)?;
         }
-        Ok(Self(leaked))
+        let owned = (
+            TimedBox::new(Single::init(c"leak-box"))?,
+            STATIC.set(Single::init(c"leak-static"))?,
+        );
+        owned.0.callout::<Soft>().arm_after(Delta::from_millis(1));
+        owned.1.callout::<Soft>().arm_after(Delta::from_millis(1));
+        Ok(Self {
+            leaked,
+            owned: Some(owned),
+        })
     }
 }
 
 impl Drop for Module {
     fn drop(&mut self) {
         if *module_parameters::tidy.value() == 0 {
-            core::mem::forget(core::mem::take(&mut self.0));
+            core::mem::forget(core::mem::take(&mut self.leaked));
+            core::mem::forget(self.owned.take());
         }
     }
 }

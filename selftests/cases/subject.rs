@@ -5,12 +5,11 @@
 use crate::harness::{Fault, Verdict};
 use core::any::TypeId;
 use kernel::{
-    new_spinlock,
+    cpu::{nr_cpu_ids, CpuId},
     processor::cpu_relax,
-    sync::SpinLock,
     time::delay::{fsleep, udelay},
 };
-use softclock::{prelude::*, Kind};
+use softclock::{new_hard_lock, prelude::*, Kind, Unlocked};
 
 /// How many subjects were made and dropped so far, and how many dropped where sleeping is allowed.
 pub(crate) static MADE: Atomic<u64> = Atomic::new(0);
@@ -33,6 +32,8 @@ pub(crate) enum Act {
     StopAndReturn,
     /// Wait for this very run.
     DrainMyself,
+    /// Have the end of this very run reported, twice.
+    DrainMyselfAsync,
     /// Shut this very callout down.
     ShutMyself,
     /// Drop the reference in `me`.
@@ -42,7 +43,7 @@ pub(crate) enum Act {
 }
 
 #[pin_data(PinnedDrop)]
-pub(crate) struct Subject<K> {
+pub(crate) struct Subject<K: Kind> {
     #[pin]
     pub(crate) timer: Callout<Self, K>,
     pub(crate) act: Act,
@@ -59,8 +60,14 @@ pub(crate) struct Subject<K> {
     /// What the callback saw, in bits: `SAW_*`.
     pub(crate) saw: Atomic<u64>,
     pub(crate) last_due_ns: Atomic<i64>,
+    /// When and where the last run began.
+    pub(crate) last_began_ns: Atomic<i64>,
+    pub(crate) last_cpu: Atomic<u32>,
+    /// Reported ends of runs, and how many of them came in the middle of a run.
+    pub(crate) drained: Atomic<u64>,
+    pub(crate) drained_inside: Atomic<u64>,
     #[pin]
-    pub(crate) me: SpinLock<Option<Arc<Timed<Self>>>>,
+    pub(crate) me: HardLock<Option<Arc<Timed<Self>>>>,
 }
 
 /// At its start the callback found itself pending.
@@ -75,6 +82,8 @@ pub(crate) const SAW_NEW: u64 = 8;
 pub(crate) const SAW_DEADLOCK: u64 = 16;
 /// It could sleep.
 pub(crate) const SAW_TASK: u64 = 32;
+/// It was active.
+pub(crate) const SAW_ACTIVE: u64 = 64;
 
 impl_has_callout! { impl {K: Kind} HasCallout<K> for Subject<K> { self.timer } }
 
@@ -82,7 +91,7 @@ impl_has_callout! { impl {K: Kind} HasCallout<K> for Subject<K> { self.timer } }
 const HOLD_SOFT_NS: i64 = 100_000_000;
 const HOLD_TASK_MS: u64 = 5_000;
 
-impl<K: Kind> Subject<K> {
+impl<K: Unlocked> Subject<K> {
     pub(crate) fn new(act: Act, again: Option<Delta>) -> Result<Arc<Timed<Self>>> {
         let subject = Timed::new(try_pin_init!(Self {
             timer <- Callout::new(softclock::owner!(), c"subject"),
@@ -97,7 +106,11 @@ impl<K: Kind> Subject<K> {
             stuck: Atomic::new(false),
             saw: Atomic::new(0),
             last_due_ns: Atomic::new(0),
-            me <- new_spinlock!(None),
+            last_began_ns: Atomic::new(0),
+            last_cpu: Atomic::new(u32::MAX),
+            drained: Atomic::new(0),
+            drained_inside: Atomic::new(0),
+            me <- new_hard_lock!(None),
         }))?;
         MADE.fetch_add(1, Relaxed);
         Ok(subject)
@@ -119,7 +132,7 @@ impl<K: Kind> Subject<K> {
 
     fn hold(&self) {
         self.entered.store(true, Release);
-        let held = if is_soft::<K>() {
+        let held = if is_atomic::<K>() {
             spin_until(HOLD_SOFT_NS, || self.release.load(Acquire))
         } else {
             sleep_until(HOLD_TASK_MS, || self.release.load(Acquire))
@@ -129,7 +142,7 @@ impl<K: Kind> Subject<K> {
 }
 
 #[pinned_drop]
-impl<K> PinnedDrop for Subject<K> {
+impl<K: Kind> PinnedDrop for Subject<K> {
     fn drop(self: Pin<&mut Self>) {
         if self.runs.load(Acquire) != self.ended.load(Acquire) {
             DROPPED_IN_RUN.fetch_add(1, Relaxed);
@@ -141,7 +154,7 @@ impl<K> PinnedDrop for Subject<K> {
     }
 }
 
-impl<K: Kind> OnExpire<K> for Subject<K> {
+impl<K: Unlocked> OnExpire<K> for Subject<K> {
     fn expire(this: ArcBorrow<'_, Timed<Self>>, run: &Expiry<'_, K::Context>) -> Next {
         if run.began() < run.due() {
             this.early.fetch_add(1, Relaxed);
@@ -152,7 +165,10 @@ impl<K: Kind> OnExpire<K> for Subject<K> {
             this.untrue.fetch_add(1, Relaxed);
         }
         this.last_due_ns.store(run.due().as_nanos(), Relaxed);
+        this.last_began_ns.store(run.began().as_nanos(), Relaxed);
+        this.last_cpu.store(CpuId::current().as_u32(), Relaxed);
         this.see(SAW_PENDING, this.timer.is_pending());
+        this.see(SAW_ACTIVE, this.timer.is_active());
         this.see(SAW_TASK, Task::new().is_ok());
         this.runs.fetch_add(1, Release);
         act(this);
@@ -165,9 +181,16 @@ impl<K: Kind> OnExpire<K> for Subject<K> {
             Next::After(Delta::from_nanos(this.again_ns))
         }
     }
+
+    fn drained(this: ArcBorrow<'_, Timed<Self>>) {
+        if this.runs() != this.ended.load(Acquire) {
+            this.drained_inside.fetch_add(1, Relaxed);
+        }
+        this.drained.fetch_add(1, Release);
+    }
 }
 
-fn act<K: Kind>(this: ArcBorrow<'_, Timed<Subject<K>>>) {
+fn act<K: Unlocked>(this: ArcBorrow<'_, Timed<Subject<K>>>) {
     match this.act {
         Act::Nothing | Act::ReturnPast => {}
         Act::Hold => this.hold(),
@@ -194,19 +217,41 @@ fn act<K: Kind>(this: ArcBorrow<'_, Timed<Subject<K>>>) {
                 this.see(SAW_DEADLOCK, answer == Err(CannotWait::Deadlock));
             }
         }
+        Act::DrainMyselfAsync => {
+            let first = this.timer.drain_async();
+            let second = this.timer.drain_async();
+            this.see(
+                SAW_RUNNING,
+                first == Stop::Running && second == Stop::Running,
+            );
+        }
         Act::ShutMyself => {
             if let Ok(task) = Task::new() {
                 this.see(SAW_DEADLOCK, this.timer.shutdown(&task).is_err());
             }
         }
-        // Not `lock`: the kernel crate's SpinLock leaves softirqs on for those who hold it elsewhere.
-        Act::DropMyself => drop(this.me.try_lock().and_then(|mut me| me.take())),
+        Act::DropMyself => {
+            let me = this.me.lock().take();
+            drop(me);
+        }
     }
 }
 
-pub(crate) fn is_soft<K: Kind>() -> bool {
+/// The callback may not sleep.
+pub(crate) fn is_atomic<K: Kind>() -> bool {
     // Not by a constant of softclock's, which may be wrong.
-    TypeId::of::<K::Context>() == TypeId::of::<Soft>()
+    TypeId::of::<K::Context>() != TypeId::of::<Task>()
+}
+
+/// The callback executes in the timer interrupt.
+pub(crate) fn is_hard<K: Kind>() -> bool {
+    TypeId::of::<K::Context>() == TypeId::of::<Hard>()
+}
+
+/// A CPU other than this one; `None` where there is none.
+pub(crate) fn other_cpu() -> Option<u32> {
+    let here = CpuId::current().as_u32();
+    (0..nr_cpu_ids()).find(|cpu| *cpu != here)
 }
 
 pub(crate) fn sleep_ms(ms: i64) {
@@ -240,17 +285,17 @@ pub(crate) fn spin_until(ns: i64, done: impl Fn() -> bool) -> bool {
     done()
 }
 
-/// Arms a soft subject from a worker, so that it fires on that worker's CPU.
+/// Arms a subject from a worker, so that it fires on that worker's CPU.
 #[pin_data]
-struct Armer<K> {
+struct Armer<K: Unlocked> {
     #[pin]
     timer: Callout<Self, Task>,
     subject: Arc<Timed<Subject<K>>>,
 }
 
-impl_has_callout! { impl {K: Kind} HasCallout<Task> for Armer<K> { self.timer } }
+impl_has_callout! { impl {K: Unlocked} HasCallout<Task> for Armer<K> { self.timer } }
 
-impl<K: Kind> OnExpire<Task> for Armer<K> {
+impl<K: Unlocked> OnExpire<Task> for Armer<K> {
     fn expire(this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Task>) -> Next {
         this.subject
             .callout::<K>()
@@ -260,16 +305,16 @@ impl<K: Kind> OnExpire<Task> for Armer<K> {
 }
 
 /// Calls `then` while the callback of a new subject is executing; it is released afterwards.
-pub(crate) fn while_running<K: Kind>(
+pub(crate) fn while_running<K: Unlocked>(
     act: Act,
     then: impl Fn(&Arc<Timed<Subject<K>>>) -> Verdict,
 ) -> Verdict {
-    if is_soft::<K>() && kernel::cpu::nr_cpu_ids() < 2 {
+    if is_atomic::<K>() && nr_cpu_ids() < 2 {
         return Err(Fault::Skip("needs two CPUs"));
     }
     for attempt in 0..100 {
         let subject = Subject::<K>::new(act, None)?;
-        let running = if is_soft::<K>() {
+        let running = if is_atomic::<K>() {
             runs_elsewhere(&subject, attempt % 2 == 0)?
         } else {
             subject.callout::<K>().arm_after(Delta::ZERO);
@@ -285,7 +330,7 @@ pub(crate) fn while_running<K: Kind>(
             return verdict;
         }
     }
-    if is_soft::<K>() {
+    if is_atomic::<K>() {
         return Err(Fault::Skip(
             "its callback and this thread never got a CPU each",
         ));
@@ -293,8 +338,8 @@ pub(crate) fn while_running<K: Kind>(
     Err(Fault::Retry)
 }
 
-/// Has a soft subject's callback execute on another CPU, where it does.
-fn runs_elsewhere<K: Kind>(subject: &Arc<Timed<Subject<K>>>, busy: bool) -> Result<bool> {
+/// Has the callback of a subject that may not sleep execute on another CPU, where it does.
+fn runs_elsewhere<K: Unlocked>(subject: &Arc<Timed<Subject<K>>>, busy: bool) -> Result<bool> {
     let target = subject.clone();
     let armer = Timed::new(try_pin_init!(Armer {
         timer <- Callout::new(softclock::owner!(), c"armer"),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Arming wants what keeps the object alive, not just the field.
-// expect: no method named .arm_after. found for struct .softclock::Callout
+// error: E0599.*no method named .arm_after. found for struct .softclock::Callout
+// cure: s/this\.timer\.arm_after/this.callout::<Soft>().arm_after/
 
 use softclock::prelude::*;
 

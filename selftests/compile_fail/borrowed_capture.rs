@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A closure outlives the function that makes it.
-// expect: .count. does not live long enough|borrowed value does not live long enough|may outlive the current function
+// error: E0373.*closure may outlive the current function, but it borrows .count.
+// cure: s/let count = Atomic::new(0u64)/static count: Atomic<u64> = Atomic::new(0)/
 
 use softclock::prelude::*;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The callout lies in the object, not in something the object dereferences to and may outlive it.
-// expect: E0609.*no field .timer. on type .Object.
+// error: E0609.*no field .timer. on type .Object.
+// cure: s/^struct Object(Arc<Inner>);/#[pin_data] struct Object { #[pin] timer: Callout<Self, Soft>, inner: Arc<Inner> }/; s/&self\.0$/\&self.inner/
 
 use softclock::prelude::*;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The callout is the field, not something the field points to and may share.
-// expect: mismatched types
+// error: E0308.*mismatched types
+// cure: s/timer: Arc<Callout<Object, Soft>>/timer: Callout<Object, Soft>/
 
 use softclock::prelude::*;
 

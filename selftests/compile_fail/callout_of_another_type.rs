@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A callout calls the type it lies in, and no other.
-// expect: mismatched types
+// error: E0308.*mismatched types
+// cure: s/timer: Callout<Object, Soft>/timer: Callout<Other, Soft>/
 
 use softclock::prelude::*;
 

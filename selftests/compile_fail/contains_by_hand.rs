@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Only the macro may say where the callout is.
-// expect: E0200.*the trait .Contains<.* requires an .unsafe impl. declaration
+// error: E0200.*the trait .Contains<.* requires an .unsafe impl. declaration
+// cure: /^impl softclock::Contains/,$c impl_has_callout! { impl HasCallout<Soft> for Object { self.timer } }
 
 use softclock::prelude::*;
 

@@ -30,6 +30,15 @@ pub fn control() -> Result<u64> {
     Ok(object.count)
 }
 
+/// Runs again and again.
+pub fn periodic(owner: softclock::Owner) -> Result<Periodic<Task>> {
+    let mut runs = 0u64;
+    Periodic::<Task>::new(owner, c"control", Delta::from_millis(1), move |tick| {
+        runs += 1;
+        let _ = tick.task();
+    })
+}
+
 module! {
     type: Module,
     name: "control",

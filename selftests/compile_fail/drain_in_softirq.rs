@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A softirq callback has no proof that it may sleep.
-// expect: no method named .task. found for reference .*Expiry<'_, softclock::Soft>
+// error: E0599.*no method named .task. found for reference .*Expiry<'_, softclock::Soft>
+// cure: s/Soft/Task/g
 
 use softclock::prelude::*;
 

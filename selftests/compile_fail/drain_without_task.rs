@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Waiting wants proof that this context may sleep.
-// expect: this method takes 1 argument but 0 arguments were supplied
+// error: E0061.*this method takes 1 argument but 0 arguments were supplied
+// cure: s/drain();/drain(\&Task::new()?);/; s/Object2) {/Object2) -> Result {/; s/^    let _ = .*/&\n    Ok(())/
 
 use softclock::prelude::*;
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The message says what to add.
-// expect: .Object. has no .softclock::Callout<Object, softclock::Soft>. that softclock knows of
-// expect: add: impl_has_callout!
+// error: E0277.*.Object. has no .softclock::Callout<Object, softclock::Soft>. that softclock knows of
+// note: add: impl_has_callout!
+// cure: s,^/// Arms it.*,impl_has_callout! { impl HasCallout<Soft> for Object { self.timer } }\n&,
 
 use softclock::prelude::*;
 

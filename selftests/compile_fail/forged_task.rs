@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The proof cannot be made up.
-// expect: cannot (initialize a tuple struct which contains private fields|call .* private)|E0423
+// error: E0423.*cannot initialize a tuple struct which contains private fields
+// cure: s/-> Task/-> Result<Task>/; s/Task(core::marker::PhantomData)/Task::new()/
 
 use softclock::prelude::*;
 

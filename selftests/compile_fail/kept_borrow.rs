@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What the callback is lent it cannot keep without taking a reference.
-// expect: borrowed data escapes outside of|lifetime may not live long enough|does not live long enough
+// error: E0521.*borrowed data escapes outside of
+// cure: s/keep(this)/keep(Arc::from(this))/; s/_object: ArcBorrow<'static, Timed<Object>>/_object: Arc<Timed<Object>>/
 
 use softclock::prelude::*;
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The macro's generics are generics, not a way to write an unsafe impl without the word.
-// expect: unmatched angle bracket|expected .* found|cannot find|expected one of
+// error: missing parameters for function definition
+// error: expected one of .* found .Send.
+// error: E0119.*conflicting implementations of trait .Send.
+// error: E0200.*the trait .Send. requires an .unsafe impl. declaration
+// cure: s/{> Send for .* impl<} //
 
 use softclock::prelude::*;
 

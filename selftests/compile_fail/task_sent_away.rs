@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The proof stays in the context that it is about.
-// expect: .\*mut \(\). cannot be (sent|shared) between threads safely
+// error: E0277.*.\*mut \(\). cannot be sent between threads safely
+// error: E0277.*.\*mut \(\). cannot be shared between threads safely
+// cure: s/let _ = &task;//
 
 use softclock::prelude::*;
 

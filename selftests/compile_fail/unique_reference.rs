@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Not even who believes to hold the last reference: a timer may take one at any moment.
-// expect: .PhantomPinned. cannot be unpinned
+// error: E0277.*.PhantomPinned. cannot be unpinned
+// cure: s/unique.as_mut().get_mut();/let _ = unique.as_mut();/
 
 use softclock::prelude::*;
 

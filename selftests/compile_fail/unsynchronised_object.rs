@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A callback and its owner run at the same time.
-// expect: .Cell<u64>. cannot be shared between threads safely
+// error: E0277.*.Cell<u64>. cannot be shared between threads safely
+// cure: s/count: Cell<u64>/count: Atomic<u64>/
 
 use core::cell::Cell;
 use softclock::prelude::*;

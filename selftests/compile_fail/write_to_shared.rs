@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Nobody writes to an object that a timer may be reading.
-// expect: cannot assign to data in an .Arc.|cannot assign to data in dereference of
+// error: E0594.*cannot assign to data in dereference of .softclock::Timed<Object>.
+// cure: s/count: u64/count: Atomic<u64>/; s/object\.0\.count = 1/object.0.count.store(1, Relaxed)/
 
 use softclock::prelude::*;
 

@@ -2,16 +2,29 @@
 
 //! The policy layer, tested on the host: the very files that are compiled into the kernel.
 
-// What only the kernel uses is not used here.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "what only the kernel uses is not used here")]
 
 #[path = "../../rust/policy"]
 mod policy {
+    pub(crate) mod command;
     pub(crate) mod deadline;
+    pub(crate) mod esi;
+    pub(crate) mod grid;
+    pub(crate) mod hash;
+    pub(crate) mod levels;
     pub(crate) mod life;
     pub(crate) mod name;
+    pub(crate) mod route;
+    pub(crate) mod rtnl;
     pub(crate) mod text;
+    pub(crate) mod word;
 }
+
+mod command;
+mod grid;
+mod hash;
+mod liveness;
+mod rtnl;
 
 mod deadline {
     use crate::policy::deadline::{Delta, Instant};
@@ -190,6 +203,7 @@ mod life {
                 Arm::Replaced => before.is_pending() && life.is_armed(),
                 Arm::Refused(Refusal::Shutdown) => before.is_shut() && life == before,
                 Arm::Refused(Refusal::Draining) => before.is_running() && life == before,
+                Arm::Refused(_) => false,
             }
         });
     }
@@ -390,5 +404,463 @@ mod text {
             assert_eq!(line.matches('\n').count(), 1);
             assert_eq!(line.len(), whole.len().min(Line::MAX));
         }
+    }
+}
+
+mod random {
+    /// A small generator: the same numbers in every run.
+    pub(crate) struct Random(pub(crate) u64);
+
+    impl Random {
+        pub(crate) fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 17) % limit
+        }
+    }
+}
+
+mod levels {
+    use crate::{
+        policy::{
+            deadline::{Delta, Instant},
+            levels::*,
+            word::LAST_GRANULE,
+        },
+        random::Random,
+    };
+    use std::collections::BTreeMap;
+
+    /// The wheel, with buckets that are plain vectors.
+    struct Model {
+        visited: u64,
+        occupied: Occupied,
+        buckets: Vec<Vec<u64>>,
+    }
+
+    impl Model {
+        fn new(visited: u64) -> Self {
+            Self {
+                visited,
+                occupied: Occupied::NONE,
+                buckets: vec![vec![]; BUCKETS],
+            }
+        }
+
+        fn link(&mut self, granule: u64) {
+            let bucket = Bucket::of(granule, self.visited);
+            self.occupied.set(bucket);
+            self.buckets[bucket.index()].push(granule);
+        }
+
+        /// Visits what is due at `now`: which granules, each with when it was visited.
+        fn walk(&mut self, now: u64) -> Vec<(u64, u64)> {
+            let mut due = vec![];
+            while let Some((bucket, granule)) = self.occupied.next(self.visited) {
+                if granule > now {
+                    break;
+                }
+                assert!(
+                    granule >= self.visited,
+                    "the wheel runs backwards: {granule} after {}",
+                    self.visited
+                );
+                self.visited = granule;
+                self.occupied.clear(bucket);
+                for entry in std::mem::take(&mut self.buckets[bucket.index()]) {
+                    if bucket.level() > 0 {
+                        self.link(entry);
+                        let lower = Bucket::of(entry, self.visited).level() < bucket.level();
+                        assert!(lower, "a cascade must go down");
+                    } else {
+                        due.push((entry, granule));
+                    }
+                }
+            }
+            due
+        }
+    }
+
+    /// Random entries up to 2^`bits` granules ahead, from a wheel at `visited`.
+    fn trial(visited: u64, bits: u64, count: u64, seed: u64) {
+        let mut random = Random(seed);
+        let mut wheel = Model::new(visited);
+        let mut want = BTreeMap::new();
+        let mut now = visited;
+        for _ in 0..count {
+            let span = 1 << (random.below(bits) + 1);
+            let granule = (wheel.visited + 1 + random.below(span)).min(LAST_GRANULE);
+            wheel.link(granule);
+            *want.entry(granule).or_insert(0) += 1;
+            let step = 1 << (random.below(bits) + 1);
+            now = now.max(wheel.visited) + random.below(step) / 4;
+            for (granule, at) in wheel.walk(now) {
+                assert_eq!(granule, at, "visited early or late");
+                let left = want.get_mut(&granule).expect("visited twice");
+                *left -= 1;
+                if *left == 0 {
+                    want.remove(&granule);
+                }
+            }
+            if let Some((first, _)) = want.first_key_value() {
+                assert!(*first > now, "{first} was not visited by {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_granule_is_visited_exactly_when_it_comes() {
+        for seed in 0..300 {
+            trial(seed * 7919, 30, 400, seed + 1);
+            trial(seed, 42, 200, seed);
+        }
+    }
+
+    #[test]
+    fn the_borders_of_the_levels_are_no_borders() {
+        for level in 1..LEVELS as u32 {
+            for seed in 0..50 {
+                trial((1 << (6 * level)) - seed, 20, 100, seed);
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_century_is_a_handful_of_steps() {
+        let mut wheel = Model::new(12_345);
+        wheel.link(LAST_GRANULE - 7);
+        let mut steps = 0;
+        while let Some((bucket, granule)) = wheel.occupied.next(wheel.visited) {
+            steps += 1;
+            wheel.visited = granule;
+            wheel.occupied.clear(bucket);
+            for entry in std::mem::take(&mut wheel.buckets[bucket.index()]) {
+                if bucket.level() > 0 {
+                    wheel.link(entry);
+                }
+            }
+        }
+        assert!(steps <= LEVELS, "{steps} steps");
+        assert_eq!(wheel.visited, LAST_GRANULE - 7);
+    }
+
+    #[test]
+    fn a_granule_never_begins_before_its_deadline_nor_a_granule_after() {
+        for ns in [0, 1, 65_535, 65_536, 65_537, 1 << 40, (1 << 58) + 1] {
+            let granule = granule_of(Instant::from_nanos(ns));
+            let late = start_of(granule).as_nanos() - ns;
+            assert!((0..65_536).contains(&late), "{ns}: {late} ns late");
+        }
+    }
+
+    #[test]
+    fn endless_deadlines_are_in_the_last_granule() {
+        for ns in [1 << 59, (1 << 59) + 1, i64::MAX - 1, i64::MAX] {
+            assert_eq!(granule_of(Instant::from_nanos(ns)), LAST_GRANULE);
+            assert_eq!(
+                granule_within(Instant::from_nanos(ns), Delta::MAX),
+                LAST_GRANULE
+            );
+        }
+        assert!(start_of(LAST_GRANULE).as_nanos() > 1_000_000_000 * 3600 * 24 * 365 * 18);
+    }
+
+    #[test]
+    fn a_window_is_kept_and_its_granule_is_the_roundest() {
+        let mut random = Random(7);
+        for _ in 0..20_000 {
+            let bits = random.below(45);
+            let due = Instant::from_nanos(random.below(1 << 50) as i64);
+            let window = Delta::from_nanos(random.below(1 << bits) as i64 - 5);
+            let first = granule_of(due);
+            let chosen = granule_within(due, window);
+            let end = due.as_nanos() + window.as_nanos();
+            assert!(chosen >= first, "early");
+            assert!(
+                chosen == first || start_of(chosen).as_nanos() <= end,
+                "after its window"
+            );
+            // No granule of the window has more zeros at its end.
+            let rounder = 1_u64 << (chosen.trailing_zeros() + 1).min(63);
+            let next = first.div_ceil(rounder) * rounder;
+            assert!(
+                next == chosen || start_of(next).as_nanos() > end.max(start_of(first).as_nanos()),
+                "{next:#x} is rounder than {chosen:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn equal_windows_meet() {
+        // 100 deadlines spread over 10 ms, each with a window of 10 ms.
+        let granules: std::collections::BTreeSet<u64> = (0..100)
+            .map(|i| {
+                granule_within(
+                    Instant::from_nanos(1_000_000_000 + i * 100_000),
+                    Delta::from_millis(10),
+                )
+            })
+            .collect();
+        assert!(granules.len() <= 4, "{} wake-ups", granules.len());
+    }
+}
+
+mod route {
+    use crate::policy::{
+        deadline::{Delta, Instant},
+        route::*,
+    };
+    use std::collections::BTreeMap;
+
+    const STAMPS: [u64; 6] = [0, 1, 12_345, 1 << 40, LAST_STAMP - 1, LAST_STAMP];
+
+    #[test]
+    fn a_link_never_takes_a_stamp_again_that_a_timer_had() {
+        for now in STAMPS {
+            for then in STAMPS {
+                let first = Word::NEW.linked(now);
+                let again = first.unlinked().linked(then);
+                assert!(first.is_linked() && again.is_linked() && !again.is_moved());
+                // At the end of time there is nothing later.
+                assert!(again.stamp() > first.stamp() || first.stamp() == LAST_STAMP);
+                assert!(again.stamp() >= then.min(LAST_STAMP));
+                assert!(first != again || first.stamp() == LAST_STAMP);
+            }
+        }
+    }
+
+    #[test]
+    fn a_refresh_goes_forward_only_and_says_so() {
+        for now in STAMPS {
+            for then in STAMPS {
+                let word = Word::NEW.linked(now);
+                let after = word.refreshed(then);
+                assert_eq!(after.stamp(), word.stamp().max(then));
+                assert_eq!(after.is_moved(), then > word.stamp());
+                assert!(after.is_linked());
+                assert_eq!(after.placed().stamp(), after.stamp());
+                assert!(!after.placed().is_moved());
+            }
+        }
+    }
+
+    #[test]
+    fn the_flags_are_apart_and_the_stamp_keeps_off_them() {
+        let word = Word::NEW.bound().linked(LAST_STAMP);
+        assert!(word.is_bound() && word.is_linked() && !word.is_running());
+        let run = word.begun();
+        assert!(run.is_running() && !run.is_linked() && run.is_bound());
+        let both = run.linked(7);
+        assert!(both.is_running() && both.is_linked());
+        let draining = both.draining();
+        assert!(draining.is_draining() && draining.is_linked() && draining.is_running());
+        let end = draining.ended();
+        assert!(!end.is_running() && !end.is_draining() && end.is_linked() && end.is_bound());
+        assert_eq!(end.stamp(), LAST_STAMP);
+        assert!(end.refreshed(u64::MAX).stamp() == LAST_STAMP);
+        assert_eq!(Word::from_bits(end.bits()), end);
+        let later = Word::NEW.linked(10).postponed(5);
+        assert!(later.stamp() == 11 && later.is_linked() && !later.is_moved());
+        assert_eq!(Word::NEW.linked(10).postponed(50).stamp(), 50);
+    }
+
+    #[test]
+    fn deadlines_saturate_and_negative_timeouts_are_refused() {
+        assert_eq!(due(5, Delta::from_nanos(7)), Instant::from_nanos(12));
+        assert_eq!(due(LAST_STAMP, Delta::MAX), Instant::NEVER);
+        assert_eq!(due(0, Delta::ZERO), Instant::BOOT);
+        assert_eq!(timeout_of(Delta::ZERO), Some(Delta::ZERO));
+        assert_eq!(timeout_of(Delta::MAX), Some(Delta::MAX));
+        assert_eq!(timeout_of(Delta::from_nanos(-1)), None);
+    }
+
+    #[test]
+    fn what_is_ripe_is_due_and_has_nothing_in_its_way() {
+        for stamp in STAMPS {
+            for timeout in [0, 1, 7, 12_345, i64::MAX - 1, i64::MAX].map(Delta::from_nanos) {
+                for now in [0, 1, 12_345, 12_352, 1 << 40, i64::MAX - 1] {
+                    let due = due(stamp, timeout).as_nanos() <= now;
+                    let last = last_due(now, timeout);
+                    let ripe = |word: Word| last.is_some_and(|last| word.is_ripe(last));
+                    let word = Word::from_bits(Word::NEW.bits()).linked(stamp);
+                    // A stamp of 0 was given to none: the first is 1.
+                    if word.stamp() == stamp {
+                        assert_eq!(ripe(word), due, "{stamp} {timeout:?} {now}");
+                        assert!(!ripe(word.begun().linked(stamp)));
+                        // Its action has returned, and who waits for that is not told yet.
+                        let told = word.begun().draining().linked(stamp).bits() - Word::END;
+                        let told = Word::from_bits(told);
+                        assert!(told.is_busy() && !ripe(told) && !told.drained().is_busy());
+                    }
+                    let moved = word.refreshed(word.stamp() + 1);
+                    assert!(!ripe(moved) || stamp >= LAST_STAMP - 1);
+                    assert!(word.is_ripe(u64::MAX));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_end_takes_the_run_away_and_nothing_else() {
+        for word in [Word::NEW.bound(), Word::NEW.linked(5).draining()] {
+            let run = word.linked(9).begun();
+            let end = Word::from_bits(run.bits() - Word::END);
+            assert!(run.is_running() && !end.is_running());
+            assert_eq!(end.is_draining(), word.is_draining());
+            assert_eq!(end.is_bound(), word.is_bound());
+            assert_eq!(end.stamp(), run.stamp());
+            // Begun again meanwhile, for another queue: that run goes on.
+            let other = end.linked(11).begun().drained();
+            assert!(other.is_running() && !other.is_draining());
+        }
+    }
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        *state >> 33
+    }
+
+    /// What `sys::route::order` does with lists, with maps.
+    #[derive(Default)]
+    struct Model {
+        buckets: BTreeMap<usize, Vec<u64>>,
+    }
+
+    impl Model {
+        fn put(&mut self, places: &mut Places, stamp: u64) {
+            self.buckets
+                .entry(places.put(stamp))
+                .or_default()
+                .push(stamp);
+        }
+
+        /// The smallest, by cascades alone; counts these.
+        fn pop(&mut self, places: &mut Places, moves: &mut u64) -> Option<u64> {
+            loop {
+                let bucket = places.next()?;
+                let list = self.buckets.remove(&bucket.index()).unwrap_or_default();
+                places.clear(bucket);
+                for stamp in &list {
+                    assert!(
+                        *stamp >= bucket.start,
+                        "{stamp} in a bucket from {}",
+                        bucket.start
+                    );
+                }
+                if bucket.is_exact() {
+                    let mut list = list;
+                    assert!(list.iter().all(|stamp| *stamp == list[0]));
+                    let first = list.pop();
+                    if !list.is_empty() {
+                        places.put(list[0]);
+                        self.buckets.insert(bucket.index(), list);
+                    }
+                    if first.is_some() {
+                        return first;
+                    }
+                    continue;
+                }
+                places.reach(bucket);
+                for stamp in list {
+                    *moves += 1;
+                    self.put(places, stamp);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_put_in_any_order_comes_out_in_order() {
+        for seed in 0..50 {
+            let (mut state, mut places, mut model) = (seed, Places::NONE, Model::default());
+            let (mut pending, mut last, mut moves) = (BTreeMap::new(), 0_u64, 0);
+            for step in 0..2_000 {
+                if random(&mut state) % 3 > 0 || step < 50 {
+                    // From the next nanosecond to many years; never before what came out.
+                    let far = random(&mut state) % 55;
+                    let stamp = (last + random(&mut state) % (1 << far)).min(LAST_STAMP);
+                    model.put(&mut places, stamp);
+                    *pending.entry(stamp).or_insert(0) += 1;
+                } else if let Some(stamp) = model.pop(&mut places, &mut moves) {
+                    let (&first, _) = pending.first_key_value().unwrap();
+                    assert_eq!(stamp, first);
+                    *pending.get_mut(&first).unwrap() -= 1;
+                    pending.retain(|_, count| *count > 0);
+                    last = stamp;
+                } else {
+                    assert!(pending.is_empty());
+                }
+            }
+            // At most one move for each digit of a stamp.
+            assert!(moves <= 2_000 * 15);
+            while let Some(stamp) = model.pop(&mut places, &mut moves) {
+                assert_eq!(
+                    pending.first_key_value().map(|(first, _)| *first),
+                    Some(stamp)
+                );
+                *pending.get_mut(&stamp).unwrap() -= 1;
+                pending.retain(|_, count| *count > 0);
+            }
+            assert!(pending.is_empty() && places.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_bucket_is_one() {
+        let mut places = Places::NONE;
+        for shift in 0..64 {
+            assert!(places.put(1 << shift) < BUCKETS);
+        }
+        assert!(places.put(u64::MAX) < BUCKETS);
+        // What is older than the floor is next, not lost.
+        let bucket = places.next().unwrap();
+        places.reach(bucket);
+        let late = places.put(0);
+        assert_eq!(places.next().map(|next| next.index()), Some(late));
+    }
+
+    #[test]
+    fn a_slice_ends_after_a_millisecond_or_many_actions() {
+        for cost in [0, 1, 100, 10_000, 300_000, 5_000_000] {
+            let (mut now, mut actions) = (1_000, 0_i64);
+            let mut reads = 0;
+            let mut slice = Slice::new(now);
+            loop {
+                // As many as a batch may have.
+                let ran = slice.room().min(16);
+                now += cost * i64::from(ran);
+                actions += i64::from(ran);
+                let goes_on = slice.goes_on(ran, || {
+                    reads += 1;
+                    now
+                });
+                if !goes_on {
+                    break;
+                }
+                assert!(actions < 100_000);
+            }
+            let took = now - 1_000;
+            // What it takes too long is what lies between two readings of the clock.
+            assert!(
+                took <= Slice::LONGEST_NS + Slice::LONGEST_NS / 8 + cost,
+                "{cost}: {took}"
+            );
+            assert!(actions <= i64::from(Slice::MOST));
+            assert!(
+                cost > 100 || reads * 30 < actions,
+                "{cost}: {reads} reads, {actions} actions"
+            );
+        }
+    }
+
+    #[test]
+    fn a_slice_goes_on_when_time_stands_still() {
+        let mut slice = Slice::new(7);
+        let actions = (0..).take_while(|_| slice.goes_on(1, || 7)).count();
+        assert_eq!(actions + 1, Slice::MOST as usize);
     }
 }

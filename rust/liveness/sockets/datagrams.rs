@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inquiries and answers in datagrams: one socket for each family, however many probes there are.
+
+use super::{
+    desk::Desk,
+    ready::{OVER_V4, OVER_V6},
+    room::Room,
+};
+use crate::{
+    liveness::ask::Why,
+    policy::pdu::Fault,
+    sys::{
+        context::{breathe, Task},
+        socket::{Address, Bell, Report, Socket, Sort},
+    },
+};
+use kernel::{prelude::*, sync::Arc};
+
+/// How many datagrams are received before something else is done.
+const AT_ONCE: usize = 256;
+
+/// How often that many are received, where all are wanted that have come: the space of a socket, 8 MiB, holds
+/// no more of the smallest.
+const OFTEN: usize = (8 << 20) / 768 / AT_ONCE + 1;
+
+/// A send is told what became of an earlier datagram, anyone's, and nothing is sent then.
+const TRIES: usize = 3;
+
+/// How much of a datagram that was sent tells which one it was: the function and the transaction id.
+const QUOTED: usize = 10;
+
+const fn place_over(v6: bool) -> u32 {
+    if v6 {
+        OVER_V6
+    } else {
+        OVER_V4
+    }
+}
+
+impl Desk {
+    /// Sends the inquiry of the probe at `place`.
+    pub(super) fn send_datagram(&mut self, room: &Arc<Room>, place: u32) -> Result<(), Why> {
+        let Some(flight) = self.flight(place) else {
+            return Ok(());
+        };
+        let (to, v6) = (flight.to(), flight.is_v6());
+        let mut socket = self.open(room, v6)?;
+        let sent = self.talking(place).map_or(Ok(()), |(flight, rooms)| {
+            send(&mut socket, flight.request(&mut rooms.request), to)
+        });
+        self.put(v6, socket);
+        sent.map_err(Why::from)
+    }
+
+    /// Takes the socket, which is opened when it is needed first.
+    fn open(&mut self, room: &Arc<Room>, v6: bool) -> Result<Socket<Room>> {
+        let there = self.udp.get_mut(usize::from(v6)).and_then(Option::take);
+        there.map_or_else(
+            || {
+                let room = room.clone();
+                let net = room.net().clone();
+                Socket::open(&net, v6, Sort::Datagrams, room, place_over(v6))
+            },
+            Ok,
+        )
+    }
+
+    fn put(&mut self, v6: bool, socket: Socket<Room>) {
+        if let Some(there) = self.udp.get_mut(usize::from(v6)) {
+            *there = Some(socket);
+        }
+    }
+
+    /// Receives what there is: answers, and reports of what could not be delivered. `false`: there may be
+    /// more, which is looked at soon.
+    pub(super) fn receive(&mut self, room: &Arc<Room>, v6: bool) -> bool {
+        let there = self.udp.get_mut(usize::from(v6)).and_then(Option::take);
+        let Some(mut socket) = there else {
+            return true;
+        };
+        // Many reports hold up no answer.
+        let told = self.reports(room, &mut socket);
+        let all = self.datagrams(room, &mut socket) && told;
+        self.put(v6, socket);
+        if !all {
+            Room::ring(room, place_over(v6));
+        }
+        all
+    }
+
+    /// Receives all that has come.
+    pub(super) fn receive_all(&mut self, room: &Arc<Room>, v6: bool, task: &Task) {
+        for _ in 0..OFTEN {
+            if self.receive(room, v6) {
+                return;
+            }
+            breathe(task);
+        }
+    }
+
+    /// `false`: there may be more.
+    fn datagrams(&mut self, room: &Arc<Room>, socket: &mut Socket<Room>) -> bool {
+        for _ in 0..AT_ONCE {
+            match socket.receive_from(&mut self.rooms.answer) {
+                Ok((len, from)) => self.datagram(room, len, from),
+                Err(error) if error == EAGAIN => return true,
+                // What became of a datagram that was sent: the reports say of which.
+                Err(_) => {}
+            }
+        }
+        false
+    }
+
+    fn datagram(&mut self, room: &Arc<Room>, len: usize, from: Address) {
+        match self.match_datagram(len, from) {
+            Ok(place) => self.answered(room, place),
+            Err((fault, place)) => {
+                room.tally.stray(fault);
+                if let Some(flight) = place.and_then(|place| self.flight(place)) {
+                    flight.ask.judge.refused(flight.ask.tag, fault);
+                }
+            }
+        }
+    }
+
+    /// The probe that a datagram answers; else what is wrong with it, and whose id it has.
+    fn match_datagram(&mut self, len: usize, from: Address) -> Result<u32, (Fault, Option<u32>)> {
+        let (place, flight, message) = self.answering(len).map_err(|fault| (fault, None))?;
+        if !flight.is_udp() {
+            return Err((Fault::Xid, None));
+        }
+        flight.judge(message, from).map_err(|fault| {
+            // Others can only be counted.
+            if flight.is_to(from) && !flight.failed {
+                flight.why = Why::Fault(fault);
+            }
+            (fault, Some(place))
+        })?;
+        Ok(place)
+    }
+
+    /// `false`: there may be more.
+    fn reports(&mut self, room: &Arc<Room>, socket: &mut Socket<Room>) -> bool {
+        let mut quoted = [0; QUOTED];
+        for _ in 0..AT_ONCE {
+            match socket.receive_report(&mut quoted) {
+                Some(report) => self.report(room, &quoted, &report),
+                None => return true,
+            }
+        }
+        false
+    }
+
+    /// A datagram was not delivered.
+    fn report(&mut self, room: &Arc<Room>, quoted: &[u8; QUOTED], report: &Report) {
+        let [.., high, low] = *quoted;
+        if report.len < QUOTED {
+            return;
+        }
+        let Some((place, flight)) = self.find(u16::from_be_bytes([high, low])) else {
+            return;
+        };
+        if flight.is_udp() && flight.is_to(report.to) {
+            self.fail(room, place, report.why.into());
+        }
+    }
+}
+
+fn send(socket: &mut Socket<Room>, request: &[u8], to: Address) -> Result {
+    for _ in 1..TRIES {
+        if socket.send_to(request, to).is_ok() {
+            return Ok(());
+        }
+    }
+    socket.send_to(request, to)
+}

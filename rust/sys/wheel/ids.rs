@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Numbers for everything that debugfs shows.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A number that was not used before. 40 bits hold it, and the lower 32 are not zero.
+#[inline(never)]
+pub(crate) fn next() -> u64 {
+    loop {
+        let id = NEXT.fetch_add(1, Relaxed);
+        if id as u32 != 0 {
+            return id;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The check of the cost goals, tried with made-up rows. Faults: a goal that is missed and passes, one
+# that is met and fails, one that nobody measured and passes.
+
+set -euo pipefail
+cd "$(dirname -- "${BASH_SOURCE[0]}")/.."
+out=.build/host/bench_gate
+mkdir -p "$out"
+controls=0 results='' status=0
+
+# A row is "FACILITY OP N INSTRUMENT VALUE [P99]"; its other fields are the value.
+json() {
+	local row sep='' f o n i v p
+	printf '{"format": 1, "rows": ['
+	for row; do
+		read -r f o n i v p <<<"$row"
+		printf '%s{"facility": "%s", "op": "%s", "n": %s, "instrument": "%s", ' "$sep" "$f" "$o" "$n" "$i"
+		printf '"value": %s, "min": %s, "p50": %s, "p99": %s, "max": %s}' "$v" "$v" "$v" "${p:-$v}" "$v"
+		sep=,
+	done
+	printf ']}'
+}
+
+# control NAME STATUS REGEX GATE ROW...: the check of GATE against the rows ends with STATUS and says
+# REGEX.
+control() {
+	local name=$1 want=$2 says=$3 gate=$4 rc=0 verdict=ok
+	shift 4
+	printf '# a comment\n\n%b\n' "$gate" >"$out/gates.tsv"
+	json "$@" >"$out/rows.json"
+	scripts/bench-report gates "$out/rows.json" "$out/gates.tsv" >"$out/said" 2>&1 || rc=$?
+	controls=$((controls + 1))
+	if [ "$rc" != "$want" ] || ! grep -qE "$says" "$out/said"; then
+		verdict='not ok' status=1
+		results+=$(echo "# status $rc, wanted $want and '$says'"; sed 's/^/# /' "$out/said")$'\n'
+	fi
+	results+="$verdict $controls bench_gate $name"$'\n'
+}
+
+# refused NAME GATE: a line of the goals that cannot be read is an error, not a goal that is met.
+refused() { control "$1" 1 'not a goal' "$2" "callout stop 1000 icount 1"; }
+
+stop='stop * icount value'
+control "a figure that is met passes" 0 '^ok 1 ' "$stop <=30 1" \
+	"callout stop 1000 icount 30"
+control "within the tolerance passes" 0 '^ok 1 ' "$stop <=30 1" \
+	"callout stop 1000 icount 30.29"
+control "beyond the tolerance fails" 1 'N 1000: 30.31, not <= 30' "$stop <=30 1" \
+	"callout stop 1000 icount 30.31"
+control "one bad row among good ones fails" 1 'N 100000: 40, ' "$stop <=30 1" \
+	"callout stop 1000 icount 10" "callout stop 100000 icount 40" "callout stop 1000000 icount 10"
+control "the case that it shows is in its name" 0 '^ok 1 callout-41 stop ' "$stop <=30 1 case=callout-41" \
+	"callout stop 1000 icount 30"
+control "a zero that must be one" 1 'N 1000: 1, not <= 0' "early * icount value <=0 0" \
+	"callout early 1000 icount 1"
+control "never less" 1 'N 10: -1, not >= 0' "late * icount min >=0 0" \
+	"callout late 10 icount -1"
+control "a goal without rows fails" 1 'it names no row' "$stop <=30 1" \
+	"callout drain 1000 icount 1"
+control "a goal without rows of its N fails" 1 'it names no row' "stop 1000000 icount value <=30 1" \
+	"callout stop 1000 icount 1"
+control "from an N on: those below do not count" 0 '^ok 1 ' "stop 1000+ icount value <=30 1" \
+	"callout stop 1 icount 99" "callout stop 1000 icount 10"
+control "from an N on: that one counts" 1 'N 1000: 99' "stop 1000+ icount value <=30 1" \
+	"callout stop 1 icount 10" "callout stop 1000 icount 99"
+control "another instrument's row does not count" 1 'it names no row' "$stop <=30 1" \
+	"callout stop 1000 uml-smp 1" "callout drain 1000 icount 1"
+control "an instrument that was not run is skipped" 0 '^ok 1 .*# SKIP uml-tt' \
+	"late * uml-tt p99 <=70000 0" "callout stop 1000 icount 1"
+control "the kernel's own row is no row of ours" 1 'it names no row' "$stop <=30 1" \
+	"hrtimer stop 1000 icount 1"
+control "better than the kernel's passes" 0 '^ok 1 ' "$stop <1.00*hrtimer/stop 0" \
+	"callout stop 1000 icount 190" "hrtimer stop 1000 icount 191"
+control "as dear as the kernel's fails" 1 'N 1000: 191, not < 191' "$stop <1.00*hrtimer/stop 0" \
+	"callout stop 1000 icount 191" "hrtimer stop 1000 icount 191"
+control "the kernel's row of another N does not count" 1 'a row that is missing' \
+	"$stop <1.00*hrtimer/stop 0" "callout stop 1000 icount 1" "hrtimer stop 10000 icount 191"
+control "the kernel's row of another instrument does not count" 1 'a row that is missing' \
+	"$stop <1.00*hrtimer/stop 0" "callout stop 1000 icount 1" "hrtimer stop 1000 uml-smp 191"
+control "so much more than another passes" 0 '^ok 1 ' "$stop <=30+2.00*hrtimer/stop 0" \
+	"callout stop 1000 icount 430" "hrtimer stop 1000 icount 200"
+control "more than that fails" 1 'N 1000: 431, not <= 430' "$stop <=30+2.00*hrtimer/stop 0" \
+	"callout stop 1000 icount 431" "hrtimer stop 1000 icount 200"
+control "so much more than a row that is missing fails" 1 'a row that is missing' \
+	"$stop <=30+2.00*hrtimer/stop 0" "callout stop 1000 icount 1"
+control "flat passes" 0 '^ok 1 ' "stop 10000+ icount value <=1.03*@1000 0" \
+	"callout stop 1000 icount 100" "callout stop 1000000 icount 103"
+control "a cost that grows fails" 1 'N 1000000: 104, not <= 103' \
+	"stop 10000+ icount value <=1.03*@1000 0" \
+	"callout stop 1000 icount 100" "callout stop 1000000 icount 104"
+control "of two goals the bad one fails" 1 '^not ok 2 ' "$stop <=30 1\nstop * icount p99 <=20 0" \
+	"callout stop 1000 icount 25"
+control "of two goals the bad one fails, also before a good one" 1 '^ok 2 ' \
+	"$stop <=20 1\nstop * icount p99 <=30 0" "callout stop 1000 icount 25"
+control "a field is held against the same field" 1 'N 1000: 25, not < 20' \
+	"stop * icount p99 <1.00*hrtimer/stop 0" \
+	"callout stop 1000 icount 10 25" "hrtimer stop 1000 icount 30 20"
+control "a goal that is missed as is known passes, and says so" 0 '40, not <= 30, as is known' \
+	"$stop <=30 1 held=40" "callout stop 1000 icount 40"
+control "missed as is known, within the tolerance" 0 '^ok 1 ' "$stop <=30 1 held=40" \
+	"callout stop 1000 icount 40.39"
+control "missed by more than is known fails" 1 'N 10: 40.41, not <= 30, nor <= 40' "$stop <=30 1 held=40" \
+	"callout stop 1000 icount 40" "callout stop 10 icount 40.41"
+control "a ratio that is missed by more than is known fails" 1 'not < 30, nor < 40' \
+	"$stop <1.00*hrtimer/stop 0 held=40" "callout stop 1000 icount 41" "hrtimer stop 1000 icount 30"
+control "a goal that is met after all passes, and says so" 0 'need not be held' "$stop <=30 1 held=40" \
+	"callout stop 1000 icount 30"
+control "one that is held without a row fails" 1 'it names no row' "$stop <=30 1 held=40" \
+	"callout drain 1000 icount 1"
+refused "a figure to be held at that is none" "$stop <=30 1 held=much"
+refused "a word too many" "$stop <=30 1 40"
+refused "a line with a word too few" "stop * icount <=30 1"
+refused "a relation that is none" "$stop =30 1"
+refused "a figure more than nothing" "stop * icount value <=30+*hrtimer/stop 1"
+refused "a field that is none" "stop * icount mean <=30 1"
+refused "a limit that is no figure" "$stop <=hrtimer/stop 1"
+control "no goals at all fail" 1 '^1\.\.0' "# nothing" "callout stop 1000 icount 1"
+# Those of the project, at least, can be read.
+control "the project's goals are goals" 1 '^not ok .*stop' "$(grep -v '^#' selftests/bench/gates.tsv)" \
+	"callout stop 1000 icount 1000"
+
+echo "KTAP version 1"
+[ -z "${KTAP_NAME:-}" ] || echo "# Subtest: $KTAP_NAME"
+echo "1..$controls"
+printf '%s' "$results"
+exit $status

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Random operations on callouts of every kind, from a seed. Every arm must end as a run, a
+//! cancellation or a replacement, nothing may be early, and nothing run after a drain or shutdown.
+//!
+//! The log tells a hash over all that was answered and that ran: where one CPU and simulated
+//! time leave nothing to chance, the same seed gives the same hash. With log=1 it tells everything.
+
+#[path = "stress_clock.rs"]
+mod stress_clock;
+#[path = "stress_object.rs"]
+mod stress_object;
+
+use self::{
+    stress_clock::{Clock, Random},
+    stress_object::{Any, Journal, Object, OPERATIONS},
+};
+use softclock::prelude::*;
+
+module! {
+    type: Module,
+    name: "softclock_stress",
+    authors: ["softclock maintainers"],
+    description: "softclock selftest: random operations from a seed",
+    license: "GPL",
+    imports_ns: ["SOFTCLOCK"],
+    params: {
+        seed: u32 {
+            default: 1,
+            description: "Where the random numbers begin",
+        },
+        n: u32 {
+            default: 10000,
+            description: "How many operations",
+        },
+        log: u8 {
+            default: 0,
+            description: "Log everything",
+        },
+    },
+}
+
+impl Clock {
+    /// A deadline, and whether it may be given as a delay.
+    fn after(&self, delay: Delta) -> (Instant, bool) {
+        if self.simulated {
+            let due = (self.now + delay).as_nanos() / Self::STEP * Self::STEP;
+            (Instant::from_nanos(due), false)
+        } else {
+            (softclock::now() + delay, true)
+        }
+    }
+}
+
+/// Callouts of each kind, and kinds.
+const EACH: usize = 4;
+const KINDS: usize = 6;
+
+/// One of each kind, by number.
+fn made(number: usize, journal: &Arc<Journal>) -> Result<KBox<dyn Any>> {
+    let tag = number as u64;
+    let journal = journal.clone();
+    Ok(match number % KINDS {
+        0 => KBox::new(Object::<Soft>::new(tag, journal)?, GFP_KERNEL)?,
+        1 => KBox::new(Object::<Task>::new(tag, journal)?, GFP_KERNEL)?,
+        2 => KBox::new(Object::<Precise<Soft>>::new(tag, journal)?, GFP_KERNEL)?,
+        3 => KBox::new(Object::<Precise<Task>>::new(tag, journal)?, GFP_KERNEL)?,
+        4 => KBox::new(Object::<Hard>::new(tag, journal)?, GFP_KERNEL)?,
+        _ => KBox::new(Object::<Nth<Soft, 3>>::new(tag, journal)?, GFP_KERNEL)?,
+    })
+}
+
+struct Module;
+
+impl kernel::Module for Module {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let task = Task::new()?;
+        let mut random = Random(u64::from(*module_parameters::seed.value()));
+        let mut clock = Clock::new()?;
+        let journal = Journal::new(*module_parameters::log.value() != 0, clock.now)?;
+        let mut objects = KVec::new();
+        for number in 0..EACH * KINDS {
+            objects.push(made(number, &journal)?, GFP_KERNEL)?;
+        }
+        for _ in 0..*module_parameters::n.value() {
+            let number = random.below(objects.len() as u32) as usize;
+            match random.below(OPERATIONS + 1) {
+                OPERATIONS => {
+                    // The end of this one, and a new one in its place.
+                    objects[number].finish(&task);
+                    objects[number] = made(number, &journal)?;
+                }
+                operation => objects[number].operate(operation, &mut random, &clock, &task),
+            }
+            if random.below(3) == 0 {
+                clock.rest(1 + random.below(400))?;
+            }
+        }
+        for object in objects.iter() {
+            object.finish(&task);
+        }
+        journal.tell();
+        Ok(Self)
+    }
+}

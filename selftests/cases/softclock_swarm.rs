@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Many callouts at once, armed as the parameters say; at unload the log says what became of them.
+
+use softclock::prelude::*;
+
+module! {
+    type: Module,
+    name: "softclock_swarm",
+    authors: ["softclock maintainers"],
+    description: "softclock selftest: a swarm of callouts",
+    license: "GPL",
+    imports_ns: ["SOFTCLOCK"],
+    params: {
+        n: u32 {
+            default: 1000,
+            description: "How many callouts",
+        },
+        after_ms: u32 {
+            default: 300,
+            description: "The first deadline, counted from when all are made",
+        },
+        after_s: u32 {
+            default: 0,
+            description: "As many seconds later",
+        },
+        spread_ms: u32 {
+            default: 0,
+            description: "The other deadlines lie so far behind it, at random",
+        },
+        window_us: u32 {
+            default: 0,
+            description: "Each may be that late",
+        },
+        cpu: u32 {
+            default: 0xffff_ffff,
+            description: "The CPU to arm them on",
+        },
+        stop: u8 {
+            default: 0,
+            description: "Stop all again",
+        },
+        tick: u8 {
+            default: 0,
+            description: "And one that runs every second",
+        },
+    },
+}
+
+#[pin_data]
+struct Bee {
+    #[pin]
+    timer: Callout<Self, Soft>,
+    due_ns: Atomic<i64>,
+    owed: Atomic<u64>,
+    runs: Atomic<u64>,
+    early: Atomic<u64>,
+}
+
+impl_has_callout! { impl HasCallout<Soft> for Bee { self.timer } }
+
+impl OnExpire<Soft> for Bee {
+    fn expire(this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Soft>) -> Next {
+        if softclock::now().as_nanos() < this.due_ns.load(Acquire) {
+            this.early.fetch_add(1, Relaxed);
+        }
+        this.runs.fetch_add(1, Release);
+        Next::Stop
+    }
+}
+
+/// Runs every second, counted from the deadline before.
+#[pin_data]
+struct Ticker {
+    #[pin]
+    timer: Callout<Self, Soft>,
+    first_ns: Atomic<i64>,
+    runs: Atomic<i64>,
+    early: Atomic<i64>,
+    /// Runs whose deadline is not as many seconds after the first as there were runs before.
+    off: Atomic<i64>,
+    late_max_ns: Atomic<i64>,
+}
+
+impl_has_callout! { impl HasCallout<Soft> for Ticker { self.timer } }
+
+impl OnExpire<Soft> for Ticker {
+    fn expire(this: ArcBorrow<'_, Timed<Self>>, run: &Expiry<'_, Soft>) -> Next {
+        let due = run.due();
+        let late = (softclock::now() - due).as_nanos();
+        let before = this.runs.fetch_add(1, Relaxed);
+        let planned = this.first_ns.load(Relaxed) + before * 1_000_000_000;
+        if due.as_nanos() != planned {
+            this.off.fetch_add(1, Relaxed);
+        }
+        if late < 0 {
+            this.early.fetch_add(1, Relaxed);
+        }
+        if late > this.late_max_ns.load(Relaxed) {
+            this.late_max_ns.store(late, Relaxed);
+        }
+        Next::At(due + Delta::from_secs(1))
+    }
+}
+
+impl Ticker {
+    fn start() -> Result<Arc<Timed<Self>>> {
+        let ticker = Timed::new(try_pin_init!(Self {
+            timer <- Callout::new(softclock::owner!(), c"ticker"),
+            first_ns: Atomic::new(0),
+            runs: Atomic::new(0),
+            early: Atomic::new(0),
+            off: Atomic::new(0),
+            late_max_ns: Atomic::new(0),
+        }))?;
+        let first = softclock::now() + Delta::from_secs(1);
+        ticker.first_ns.store(first.as_nanos(), Relaxed);
+        ticker.callout::<Soft>().arm_at(first);
+        Ok(ticker)
+    }
+}
+
+struct Module {
+    swarm: KVVec<Arc<Timed<Bee>>>,
+    refused: u64,
+    ticker: Option<Arc<Timed<Ticker>>>,
+}
+
+impl kernel::Module for Module {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let param = &module_parameters::n;
+        let mut swarm = KVVec::new();
+        for _ in 0..*param.value() {
+            let bee = Timed::new(try_pin_init!(Bee {
+                timer <- Callout::new(softclock::owner!(), c"bee"),
+                due_ns: Atomic::new(0),
+                owed: Atomic::new(0),
+                runs: Atomic::new(0),
+                early: Atomic::new(0),
+            }))?;
+            swarm.push(bee, GFP_KERNEL)?;
+        }
+        let refused = arm(&swarm);
+        if *module_parameters::stop.value() != 0 {
+            for bee in swarm.iter() {
+                if bee.timer.stop() == Stop::Cancelled {
+                    bee.owed.store(0, Relaxed);
+                }
+            }
+        }
+        let ticker = match *module_parameters::tick.value() {
+            0 => None,
+            _ => Some(Ticker::start()?),
+        };
+        Ok(Self {
+            swarm,
+            refused,
+            ticker,
+        })
+    }
+}
+
+/// Arms all; gives how many arms were refused.
+fn arm(swarm: &[Arc<Timed<Bee>>]) -> u64 {
+    let first = softclock::now()
+        + Delta::from_millis(i64::from(*module_parameters::after_ms.value()))
+        + Delta::from_secs(i64::from(*module_parameters::after_s.value()));
+    let spread = i64::from(*module_parameters::spread_ms.value()) * 1_000_000;
+    let window = Delta::from_micros(i64::from(*module_parameters::window_us.value()));
+    let cpu = *module_parameters::cpu.value();
+    let (mut refused, mut random) = (0, 1_u64);
+    for bee in swarm {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let due = first + Delta::from_nanos((random >> 2) as i64 % (spread + 1));
+        bee.due_ns.store(due.as_nanos(), Release);
+        bee.owed.store(1, Relaxed);
+        let plan = Plan::at(due).within(window);
+        let plan = if cpu == u32::MAX { plan } else { plan.on(cpu) };
+        if bee.callout::<Soft>().arm(plan) != Arm::New {
+            bee.owed.store(0, Relaxed);
+            refused += 1;
+        }
+    }
+    refused
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        if let Some(ticker) = &self.ticker {
+            pr_info!(
+                "ticks {} early {} off {} late_max_ns {} span_s {}\n",
+                ticker.runs.load(Relaxed),
+                ticker.early.load(Relaxed),
+                ticker.off.load(Relaxed),
+                ticker.late_max_ns.load(Relaxed),
+                (softclock::now().as_nanos() - ticker.first_ns.load(Relaxed)) / 1_000_000_000
+            );
+        }
+        let (mut ran, mut twice, mut early, mut lost) = (0, 0, 0, 0);
+        for bee in self.swarm.iter() {
+            // What runs from here on is not lost, and not counted.
+            let (runs, owed) = (bee.runs.load(Acquire), bee.owed.load(Relaxed));
+            ran += runs.min(1);
+            twice += u64::from(runs > owed);
+            lost += u64::from(runs < owed);
+            early += bee.early.load(Relaxed);
+        }
+        let refused = self.refused;
+        pr_info!(
+            "ran {} twice {} early {} lost {} refused {}\n",
+            ran,
+            twice,
+            early,
+            lost,
+            refused
+        );
+    }
+}

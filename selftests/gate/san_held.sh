@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=dash disable=SC1091
+# test: periodic-20 a driver that deletes a periodic with a lock held that its callback takes fails the run
+# guest: uml-tt dbg-kasan
+# modules: yes
+# wants: log gate: WARNING: possible circular locking
+. /lib.sh
+ktap_plan 1
+insmod /softclock.ko || ktap_bail "softclock.ko does not load"
+t "passes, but the kernel has complained" insmod /softclock_broken.ko held=1
+rmmod softclock_broken
+rmmod softclock

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=dash disable=SC1091
+# test: a driver that leaks memory fails the run
+# guest: dbg-kasan
+# modules: yes
+# wants: log gate: .*unreferenced object
+. /lib.sh
+ktap_plan 1
+insmod /softclock.ko || ktap_bail "softclock.ko does not load"
+t "passes, but the kernel has complained" insmod /softclock_broken.ko leak=1
+rmmod softclock_broken
+rmmod softclock
