@@ -228,7 +228,11 @@ warm=$(slab)
 for r in 3 4 5 6 7 8; do tell "probe all"; wait_for 60 rounds $((r * N)); done
 grown=$((($(slab) - warm) * 1024 / N))
 diag "$grown bytes more for each after six more rounds of all"
-t "esi-34 rounds leave nothing behind" test "$grown" -lt 100
+nothing() {
+	case $SC_GUEST in uml-kasan | dbg-*) echo "what was freed stays in a quarantine for a while"; return 4 ;; esac
+	[ "$grown" -lt 100 ]
+}
+t "esi-34 rounds leave nothing behind" nothing
 set -- /proc/[0-9]*
 t "esi-33 and no threads" test $# -lt $((threads + 100))
 late=$(services late)

@@ -167,11 +167,11 @@ fn drop_own<K: Unlocked>(_: &Task) -> Verdict {
 fn drop_armed<K: Unlocked>(_: &Task) -> Verdict {
     let before = dropped();
     let subject = Subject::<K>::new(Act::Nothing, None)?;
-    subject.callout::<K>().arm_after(Delta::from_millis(30));
+    subject.callout::<K>().arm_after(Delta::from_millis(300));
     drop(subject);
     check!(DROPPED.load(Acquire) == before.0 + 1);
     // A run now would use freed memory; the sanitizer guests would say so.
-    sleep_ms(60);
+    sleep_ms(350);
     Ok(())
 }
 

@@ -77,6 +77,17 @@ pub(crate) struct Peer<K: QueueKind> {
     /// What the action counted, or was answered.
     pub(crate) saw: Atomic<u64>,
     calm: Atomic<bool>,
+    /// The last field: the timers are gone when it is.
+    _dropped: Dropped,
+}
+
+/// Counts those that were dropped.
+struct Dropped;
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Release);
+    }
 }
 
 /// Its own drain or destroy was refused as a deadlock.
@@ -166,6 +177,7 @@ impl<K: QueueKind> Peer<K> {
             cpu: Atomic::new(u32::MAX),
             saw: Atomic::new(0),
             calm: Atomic::new(false),
+            _dropped: Dropped,
         }))
     }
 
@@ -198,7 +210,6 @@ impl<K: QueueKind> PinnedDrop for Peer<K> {
         if Task::new().is_ok() {
             DROPPED_IN_TASK.fetch_add(1, Relaxed);
         }
-        DROPPED.fetch_add(1, Release);
     }
 }
 
