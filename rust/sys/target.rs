@@ -23,7 +23,7 @@ mod weak;
 
 pub use self::part::{Contains, Embeds, Part};
 pub(crate) use self::{
-    part::{bound, impl_embeds},
+    part::{bound, impl_embeds, Asks},
     weak::{impl_has_weak, impl_part_of_anchor, Anchor, HasWeak, Held, Remains, Weak},
 };
 

@@ -53,6 +53,11 @@ unsafe impl Part for Worked {
     }
 }
 
+/// Shows that [`bound`] asks for a part, and so that the part knows its object when it is used: whoever
+/// else had one could arm a callout that lies in no [`Timed`], or pass over its lock.
+#[doc(hidden)]
+pub struct Asks(());
+
 /// A type with a [`Part`] in it. Use [`impl_embeds!`] to implement it.
 ///
 /// # Safety
@@ -68,7 +73,7 @@ pub unsafe trait Embeds {
     /// Where.
     const OFFSET: usize;
     /// The part.
-    fn part(&self) -> &Self::Part;
+    fn part(&self, asks: Asks) -> &Self::Part;
 }
 
 /// Implements [`Embeds`] for a type and one of its fields.
@@ -81,7 +86,7 @@ macro_rules! impl_embeds {
             const OFFSET: usize = ::core::mem::offset_of!(Self, $field);
 
             #[inline(always)]
-            fn part(&self) -> &$part {
+            fn part(&self, _asks: $crate::sys::target::Asks) -> &$part {
                 &self.$field
             }
         }
@@ -166,12 +171,13 @@ where
     let object = core::ptr::from_ref::<Timed<T>>(&this);
     // SAFETY: The data of an `ArcBorrow<'a, _>` is valid for shared reads throughout `'a`.
     let field: &'a F = unsafe { &(*object).value }.field();
-    if !field.part().is_bound() {
+    let part = field.part(Asks(()));
+    if !part.is_bound() {
         // The pointer of the `Arc`, not of a reference into it: it reaches the count, and the object
         // is dropped through it.
         let object = Arc::as_ptr(&Arc::from(this)).cast();
         // SAFETY: Invariant 1: the part is in the object (`Contains`, `Embeds`).
-        unsafe { field.part().bind(object) };
+        unsafe { part.bind(object) };
     }
     field
 }
