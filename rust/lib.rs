@@ -103,7 +103,10 @@ use self::{
     debugfs::Tree,
     hub::{Hub, Loaded},
     route_fib::Fibs,
-    sys::module::Notifier,
+    sys::{
+        global::Published,
+        module::{Here, Notifier},
+    },
 };
 
 /// Identifies the binary interface: clients built against another one are refused at load.
@@ -126,11 +129,13 @@ struct Softclock {
     // Last of those that have callouts of softclock's own: it tells which are left.
     _routes: route_fib::Loaded,
     _hub: Loaded,
+    _here: Published<Here>,
 }
 
 impl kernel::Module for Softclock {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
+    fn init(module: &'static ThisModule) -> Result<Self> {
         sys::target::layout_is_known()?;
+        let here = Here::publish(module)?;
         let loaded = Hub::publish()?;
         let notifier = KBox::pin_init(Notifier::new::<Hub>(), GFP_KERNEL)?;
         let sockets = liveness::sockets::Sockets::publish()?;
@@ -143,6 +148,7 @@ impl kernel::Module for Softclock {
             _routes: routes,
             _sockets: sockets,
             _hub: loaded,
+            _here: here,
         })
     }
 }

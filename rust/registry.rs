@@ -420,6 +420,10 @@ impl Registry {
         let key = ids::next();
         let entry = RBTreeNode::new(key, fresh.clone(), GFP_KERNEL)?;
         let mut tables = self.tables.lock();
+        // Under the lock: one that goes from here on is found, and ended, by `leave`.
+        if !owner.is_here() {
+            return Err(ENODEV);
+        }
         let known = tables.clients.values().find(|c| c.name() == fresh.name());
         if let Some(client) = known.cloned() {
             client.comes_back(owner)?;

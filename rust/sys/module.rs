@@ -5,6 +5,10 @@
 //! INVARIANT 1: the notifier block is registered by the constructor and unregistered by drop, and
 //! does not move in between.
 
+mod here;
+
+pub(crate) use self::here::Here;
+
 use super::bindings as b;
 use kernel::{
     bindings,
@@ -13,7 +17,8 @@ use kernel::{
     types::Opaque,
 };
 
-/// The module that owns a timer. Made by [`owner!`](crate::owner).
+/// The module that owns a timer. Made by [`owner!`](crate::owner). Kept for longer than the module is
+/// loaded it names nobody: what takes it answers `ENODEV` or `EINVAL`.
 #[derive(Clone, Copy)]
 pub struct Owner(*mut bindings::module);
 
@@ -41,6 +46,26 @@ pub(crate) struct ModuleName {
 }
 
 impl ModuleName {
+    /// That of a module which is not there any more.
+    const UNKNOWN: Self = Self {
+        buf: [b'?'; NAME_MAX],
+        len: 1,
+    };
+
+    /// # Safety
+    ///
+    /// `module` is valid for reads.
+    unsafe fn of(module: *const bindings::module) -> Self {
+        // SAFETY: The contract of this function.
+        let name = unsafe { &raw const (*module).name };
+        // SAFETY: It is NUL-terminated within its array.
+        let name = unsafe { CStr::from_char_ptr(name.cast::<c_char>()) }.to_bytes();
+        let mut buf = [0; NAME_MAX];
+        let len = name.len().min(NAME_MAX);
+        buf[..len].copy_from_slice(&name[..len]);
+        Self { buf, len }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         let bytes = self.buf.get(..self.len).unwrap_or(&[]);
         core::str::from_utf8(bytes).unwrap_or("?")
@@ -57,29 +82,26 @@ impl Owner {
         ModuleId(self.0 as usize)
     }
 
-    /// Whether `address` (code or data) is part of the module.
+    /// Whether its module is loaded, or about to be initialised. Any context but NMI.
+    pub(crate) fn is_here(self) -> bool {
+        here::read(self.0, |_| ()).is_some()
+    }
+
+    /// Whether `address` (code or data) is part of the module; a module that was unloaded has none. Any
+    /// context but NMI.
     pub(crate) fn contains(self, address: usize) -> bool {
-        // SAFETY: The module is loaded: its own code passed its `ThisModule` here.
-        !self.0.is_null() && unsafe { b::softclock_within_module(address, self.0) }
+        let within = here::read(self.0, |module| {
+            // SAFETY: Invariant 1 of `here`: it is a module that is there.
+            unsafe { b::softclock_within_module(address, module) }
+        });
+        within.unwrap_or(false)
     }
 
-    /// The module's name.
+    /// The module's name, as long as it is loaded. Any context but NMI.
     pub(crate) fn name(self) -> ModuleName {
-        let mut buf = [0; NAME_MAX];
-        let len = self.copy_name(&mut buf);
-        ModuleName { buf, len }
-    }
-
-    fn copy_name(self, buf: &mut [u8; NAME_MAX]) -> usize {
-        if self.0.is_null() {
-            return 0;
-        }
-        // SAFETY: The module is loaded, and its name is NUL-terminated within its array.
-        let name = unsafe { CStr::from_char_ptr((&raw const (*self.0).name).cast::<c_char>()) };
-        let bytes = name.to_bytes();
-        let len = bytes.len().min(NAME_MAX);
-        buf[..len].copy_from_slice(&bytes[..len]);
-        len
+        // SAFETY: Invariant 1 of `here`: it is a module that is there.
+        let name = here::read(self.0, |module| unsafe { ModuleName::of(module) });
+        name.unwrap_or(ModuleName::UNKNOWN)
     }
 }
 
@@ -189,8 +211,27 @@ unsafe extern "C" fn notified<L: OnLeave>(
     state: c_ulong,
     data: *mut c_void,
 ) -> c_int {
-    if state == bindings::module_state_MODULE_STATE_GOING as c_ulong {
-        L::on_leave(ModuleId(data as usize));
+    let module = data as usize;
+    match state as bindings::module_state {
+        bindings::module_state_MODULE_STATE_COMING => answer(here::comes(module)),
+        bindings::module_state_MODULE_STATE_GOING => {
+            // Before its records go: who asks from here on gets no new ones.
+            here::goes(module);
+            L::on_leave(ModuleId(module));
+            NOTIFY_DONE
+        }
+        _ => NOTIFY_DONE,
     }
-    0
+}
+
+const NOTIFY_DONE: c_int = bindings::NOTIFY_DONE as c_int;
+
+/// As `notifier_from_errno()`: an error refuses the load.
+fn answer(result: Result) -> c_int {
+    const STOP: c_int = bindings::NOTIFY_STOP_MASK as c_int;
+    const OK: c_int = bindings::NOTIFY_OK as c_int;
+    match result {
+        Ok(()) => NOTIFY_DONE,
+        Err(errno) => STOP | (OK - errno.to_errno()),
+    }
 }
