@@ -60,7 +60,8 @@ in_softirq() {
 	awk '/^ clock [0-9]/ { clock = $2 + 0 } /softclock/ { seen = 1; if (clock < 4) hard = 1 }
 		END { exit !seen || hard }' /proc/timer_list
 }
-t "callouts expire in the softirq, says the kernel" in_softirq
+# While the wheel is walked none is queued.
+t "callouts expire in the softirq, says the kernel" wait_for 10 in_softirq
 rmmod heartbeat
 
 exec 5<$tree/callouts

@@ -52,23 +52,27 @@ now_ns() { head -n 1 "$1" | value now_ns; }
 points() { value "$2" client=softclock_periodics <"$1" | xargs; }
 look /tmp/begin
 t "the CPU of five periodics goes offline and comes back, five times" cycles
-look /tmp/end
-span=$((($(now_ns /tmp/end) - $(now_ns /tmp/begin)) / 10000000))
-before=$(points /tmp/begin fired) missed=$(points /tmp/begin missed)
-after=$(points /tmp/end fired) later=$(points /tmp/end missed)
 # Each point is run for or missed; a loaded machine misses many, an idle one hardly any.
 cadence() {
 	echo "$before; $missed; $after; $later; $span" | awk -F'; ' '{
 		split($1, f0, " "); split($2, m0, " "); split($3, f1, " "); split($4, m1, " ")
 		for (i = 1; i <= 5; i++) {
 			points = f1[i] + m1[i] - f0[i] - m0[i]
-			if (points < $5 - 20 || points > $5 + 20) { print "points", points, "of", $5; bad = 1 }
+			if (points < $5 - 40 || points > $5 + 40) { print "points", points, "of", $5; bad = 1 }
 			if (f1[i] - f0[i] < $5 / 10) { print "runs", f1[i] - f0[i], "of", $5; bad = 1 }
 		}
 		exit bad
 	}'
 }
-t "periodic-27 they keep their cadence" cadence
+# What a busy machine has missed shows with the next run, and the file is not read in an instant.
+keeps() {
+	look /tmp/end
+	span=$((($(now_ns /tmp/end) - $(now_ns /tmp/begin)) / 10000000))
+	before=$(points /tmp/begin fired) missed=$(points /tmp/begin missed)
+	after=$(points /tmp/end fired) later=$(points /tmp/end missed)
+	cadence
+}
+t "periodic-27 they keep their cadence" wait_for 20 keeps
 rmmod softclock_periodics
 clean() { dmesg | grep -q 'softclock_periodics: ran [0-9]* missed [0-9]* early 0 astray 0 overlaps 0'; }
 t "periodic-27 none ran early, off its grid or twice at once" clean

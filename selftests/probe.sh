@@ -51,7 +51,7 @@ rmmod softclock_drill
 interrupted() {
 	local before rc=0
 	before=$(inquiries)
-	timeout -s INT 1 insmod /softclock_drill.ko wait=1 at=$((UDP | SILENT)) || rc=$?
+	timeout -s INT 4 insmod /softclock_drill.ko wait=1 at=$((UDP | SILENT)) || rc=$?
 	[ $rc != 0 ] && [ ! -e /sys/module/softclock_drill ] && equal $((before + 1)) "$(inquiries)"
 }
 t "a signal ends the wait for an answer" interrupted
@@ -78,7 +78,8 @@ none_left() {
 tcp=$(sockets TCP) udp=$(sockets UDP)
 rmmod softclock
 tcp_before=$(sockets TCP) udp_before=$(sockets UDP)
-t "the socket of datagrams goes with softclock" equal "$tcp $((udp - 1))" "$tcp_before $udp_before"
+# The peer's own connections may go meanwhile.
+t "the socket of datagrams goes with softclock" test "$tcp_before" -le "$tcp" -a "$udp_before" = $((udp - 1))
 t "esi-39 unload with 1,000 over UDP in flight" leaves $((UDP | SILENT)) 1000
 t "esi-39 unload with 1,000 connections that do not come about" leaves $HOLE 1000
 t "esi-39 unload with 1,000 connections without an answer" leaves $SILENT 1000
@@ -107,7 +108,7 @@ all_void() { equal "answered 0 silent 0 void $1" "$(rmmod softclock_drill && sai
 gone() {
 	apart "$HERE ip=$DEAD at=$1 n=500 window=300" || return
 	# The kernel takes it down when it gets to it.
-	sleep 3
+	sleep $((5 * SC_SLOW))
 	all_void 500
 }
 t "a namespace leaves with probes over UDP in flight, which end void" gone $((UDP | 7001))

@@ -85,8 +85,8 @@ t "fib_expiry: somebody else's hand is heard of" wait_for 20 said 'fib_expiry: 1
 t "fib_expiry: it unloads" rmmod fib_expiry
 
 insmod /liveness_custom.ko || ktap_bail "liveness_custom.ko does not load"
-t "liveness_custom: the controller that hangs is dead" wait_for 20 said 'liveness_custom: shelf-b: controller 2 is dead: timeout'
-t "liveness_custom: its shelf expires" wait_for 10 said 'liveness_custom: shelf-b is taken off the bus: silence'
+t "liveness_custom: the controller that hangs is dead" wait_for 30 said 'liveness_custom: shelf-b: controller 2 is dead: timeout'
+t "liveness_custom: its shelf expires" wait_for 30 said 'liveness_custom: shelf-b is taken off the bus: silence'
 t "liveness_custom: the other one lives" equal "alive shelf-a" \
 	"$(value verdict service=bus <$tree/liveness/portals) $(value eid service=bus <$tree/liveness/entities)"
 t "liveness_custom: it unloads" rmmod liveness_custom

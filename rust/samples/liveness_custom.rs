@@ -111,7 +111,7 @@ struct Module {
 
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let settings = Settings::new().patience(Delta::from_millis(200));
+        let settings = Settings::new().patience(Delta::from_secs(1));
         let service = Liveness::with_probe(
             softclock::owner!(),
             c"bus",

@@ -4,7 +4,7 @@
 
 use crate::{
     harness::{all, check, Case, Verdict},
-    subject::{is_atomic, pause_us, sleep_ms, sleep_until, Act, Subject, SAW_ACTIVE},
+    subject::{is_atomic, pause_us, settled, sleep_ms, sleep_until, Act, Subject, SAW_ACTIVE},
 };
 use kernel::cpu::nr_cpu_ids;
 use softclock::{new_hard_lock, prelude::*, Unlocked};
@@ -121,10 +121,16 @@ fn active_after_run<K: Unlocked>(_: &Task) -> Verdict {
 fn inactive_after_stop<K: Unlocked>(task: &Task) -> Verdict {
     let subject = Subject::<K>::new(Act::Nothing, None)?;
     for (turn, end) in [
-        (|subject, _| subject.timer.stop() == Stop::Idle) as fn(&Subject<K>, &Task) -> bool,
-        |subject, task| subject.timer.drain(task) == Ok(Drain::Idle),
-        |subject, _| subject.timer.drain_async() == Stop::Idle,
-        |subject, task| subject.timer.shutdown(task) == Ok(Drain::Idle),
+        (|subject, _| settled(|| subject.timer.stop()) == Stop::Idle)
+            as fn(&Subject<K>, &Task) -> bool,
+        |subject, task| matches!(subject.timer.drain(task), Ok(Drain::Idle | Drain::Finished)),
+        |subject, _| settled(|| subject.timer.drain_async()) == Stop::Idle,
+        |subject, task| {
+            matches!(
+                subject.timer.shutdown(task),
+                Ok(Drain::Idle | Drain::Finished)
+            )
+        },
     ]
     .into_iter()
     .enumerate()
@@ -146,10 +152,10 @@ fn inactive_after_stop<K: Unlocked>(task: &Task) -> Verdict {
 
 fn deactivate_pending<K: Unlocked>(_: &Task) -> Verdict {
     let subject = Subject::<K>::new(Act::Nothing, None)?;
-    subject.callout::<K>().arm_after(Delta::from_millis(20));
+    subject.callout::<K>().arm_after(Delta::from_millis(300));
     subject.timer.deactivate();
     check!(!subject.timer.is_active());
-    check!(subject.timer.is_pending() || subject.runs() == 1);
+    check!(subject.timer.is_pending() || sleep_until(2_000, || subject.runs() == 1));
     check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
     check!(!subject.saw(SAW_ACTIVE));
     Ok(())

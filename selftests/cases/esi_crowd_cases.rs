@@ -4,8 +4,8 @@
 
 use crate::{
     esi_subject::{
-        alive, asked, dead, expired, is_at, is_near, is_simulated, millis, rest, span, units,
-        watched, Manner, Name, Stage,
+        alive, asked, dead, expired, in_time, is_at, is_near, is_simulated, millis, rest, span,
+        units, watched, Manner, Name, Stage,
     },
     harness::{check, Case, Fault, Verdict},
     subject::{sleep_ms, sleep_until},
@@ -81,7 +81,7 @@ fn registrations(_task: &Task) -> Verdict {
         let answer = stage.log.nth(nth, alive(1)).ok_or(Fault::Retry)?;
         due = answer.at + span(1);
     }
-    check!(stage.service.counts().late == 0);
+    check!(in_time(stage.service.counts().late == 0));
     Ok(())
 }
 
@@ -113,7 +113,7 @@ fn blocked(_task: &Task) -> Verdict {
         check!(stage.deregister(n)? == Removed::Now);
     }
     check!(stage.deregister(1)? == Removed::Soon);
-    check!(softclock::now() - begin < span(1));
+    check!(in_time(softclock::now() - begin < span(1)));
     // It is gone when the driver has come back.
     check!(stage.has(0) || is_simulated());
     Ok(())

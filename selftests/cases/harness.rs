@@ -28,6 +28,9 @@ impl From<kernel::alloc::AllocError> for Fault {
     }
 }
 
+/// Something came later than a case allows for: what failed then is tried again.
+pub(crate) static LATE: Atomic<bool> = Atomic::new(false);
+
 pub(crate) type Verdict = core::result::Result<(), Fault>;
 
 /// A case: what it shows, and how.
@@ -79,8 +82,24 @@ pub(crate) fn run(suites: &[&[&[Case]]], task: &Task) {
     let cases = || suites.iter().copied().flatten().copied().flatten();
     pr_info!("1..{}\n", cases().count());
     for (index, case) in cases().enumerate() {
-        report(index + 1, case.name, (case.run)(task));
+        report(index + 1, case.name, verdict(case, task));
     }
+}
+
+/// What a case says. A machine that was late in it gives it another chance; softclock, if it was that, is
+/// late five times.
+fn verdict(case: &Case, task: &Task) -> Verdict {
+    let mut verdict = Ok(());
+    for _ in 0..5 {
+        LATE.store(false, Relaxed);
+        verdict = (case.run)(task);
+        let broken = matches!(verdict, Err(Fault::Broken(..) | Fault::Retry));
+        if !(broken && LATE.load(Relaxed)) {
+            break;
+        }
+        pr_info!("# {}: late\n", case.name);
+    }
+    verdict
 }
 
 fn report(number: usize, name: &str, verdict: Verdict) {

@@ -5,8 +5,8 @@
 use crate::{
     harness::{all, check, Case, Fault, Verdict},
     subject::{
-        is_atomic, sleep_ms, sleep_until, while_running, Act, Subject, DROPPED, DROPPED_IN_RUN,
-        DROPPED_IN_TASK, MADE, SAW_DEADLOCK, SAW_NEW, SAW_RUNNING,
+        is_atomic, settled, sleep_ms, sleep_until, while_running, Act, Subject, DROPPED,
+        DROPPED_IN_RUN, DROPPED_IN_TASK, MADE, SAW_DEADLOCK, SAW_NEW, SAW_RUNNING,
     },
 };
 use kernel::new_spinlock;
@@ -193,7 +193,9 @@ fn drop_running<K: Unlocked>(_: &Task) -> Verdict {
     let before = dropped();
     // The case's reference goes when this returns, in the middle of the run or just after it.
     while_running::<K>(Act::Hold, |subject| {
-        check!(subject.ended.load(Acquire) == 0);
+        if subject.ended.load(Acquire) != 0 {
+            return Err(Fault::Retry);
+        }
         Ok(())
     })?;
     let after = dropped();
@@ -319,7 +321,7 @@ fn drain_async_quiet<K: Unlocked>(_: &Task) -> Verdict {
     check!(subject.timer.drain_async() == Stop::Cancelled);
     check!(subject.callout::<K>().arm_after(Delta::ZERO) == Arm::New);
     check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
-    sleep_ms(5);
+    check!(settled(|| subject.timer.stop()) == Stop::Idle);
     check!(subject.timer.drain_async() == Stop::Idle);
     sleep_ms(5);
     check!(subject.runs() == 1);

@@ -4,7 +4,9 @@
 
 use crate::{
     harness::{check, Case, Fault, Verdict},
-    periodic_subject::{beat, is_atomic, modes, ms, plain, slower_and_slower, spend_us, Log},
+    periodic_subject::{
+        beat, in_time, is_atomic, modes, ms, plain, slower_and_slower, spend_us, Log,
+    },
     subject::{pause_us, sleep_ms, sleep_until},
 };
 use softclock::{periodic::Mode, prelude::*};
@@ -123,7 +125,7 @@ fn hundred_points<M: Mode>(task: &Task) -> Verdict {
     let start = softclock::now();
     let (periodic, log) = plain::<M>(ms(10))?;
     sleep_ms(1_000);
-    let counted = sleep_until(100, || keeps_count(&log, start, ms(10)));
+    let counted = sleep_until(2_000, || keeps_count(&log, start, ms(10)));
     let passed = points(start, softclock::now(), ms(10));
     // Waits for a run in progress, whose log is not complete.
     check!(periodic.delete(task).is_ok());
@@ -132,7 +134,7 @@ fn hundred_points<M: Mode>(task: &Task) -> Verdict {
     check!(log.is_clean());
     check!(log.runs() + log.missed() == log.number());
     // Even a busy machine lets most of them come in time.
-    check!(log.runs() >= passed / 2);
+    check!(in_time(log.runs() >= passed / 2));
     check!(log.tasks.load(Relaxed) == if is_atomic::<M>() { 0 } else { log.runs() });
     Ok(())
 }
@@ -223,10 +225,11 @@ fn honoured<M: Mode>(period: Delta) -> Verdict {
         log.number() + passed / 20 + 20 >= passed
     });
     check!(periodic.period() == period);
+    let often = log.has_run(21);
     drop(periodic);
     check!(counted);
     check!(log.number() <= points(start, softclock::now(), period));
-    check!(log.runs() > 20);
+    check!(often);
     check!(log.is_clean());
     Ok(())
 }
@@ -337,7 +340,7 @@ fn blockers(_: &Task) -> Verdict {
     check!(blocked);
     check!(log.is_clean());
     // A slow machine is late for some; what waits for the five would not run at all.
-    check!(log.runs() >= passed / 4);
+    check!(in_time(log.runs() >= passed / 4));
     Ok(())
 }
 
@@ -354,11 +357,11 @@ fn first_full<M: Mode>(_: &Task) -> Verdict {
     check!(before + ms(500) <= due && due <= after + ms(500));
     // And that is when it runs.
     let start = softclock::now();
-    let (periodic, log) = plain::<M>(ms(20))?;
+    let (periodic, log) = plain::<M>(ms(300))?;
     let due = periodic.due().ok_or(EIO)?;
     check!(log.has_run(1));
     drop(periodic);
-    check!(due >= start + ms(20));
+    check!(due >= start + ms(300));
     check!(log.first_due_ns.load(Relaxed) == due.as_nanos());
     Ok(())
 }
@@ -405,7 +408,7 @@ fn change_inside<M: Mode>(_: &Task) -> Verdict {
 }
 
 fn change_outside<M: Mode>(_: &Task) -> Verdict {
-    let (periodic, log) = plain::<M>(ms(30))?;
+    let (periodic, log) = plain::<M>(ms(300))?;
     let due = periodic.due().ok_or(EIO)?;
     check!(periodic.change(ms(2))? == Changed::From(due));
     check!(periodic.due() == Some(due));
@@ -462,8 +465,8 @@ fn standstill<M: Mode>(_: &Task) -> Verdict {
     sleep_ms(50);
     let more = points(at, softclock::now(), ms(10)) + 2;
     check!(log.runs() <= runs + more);
+    check!(sleep_until(2_000, || log.release.load(Acquire)));
     drop(periodic);
-    check!(log.release.load(Acquire));
     check!(log.is_clean());
     Ok(())
 }

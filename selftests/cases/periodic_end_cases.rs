@@ -5,7 +5,7 @@
 use crate::{
     harness::{check, Case, Fault, Verdict},
     periodic_subject::{beat, is_atomic, modes, ms, plain, Log},
-    subject::{pause_us, sleep_ms, sleep_until, spin_until},
+    subject::{pause_us, settled, sleep_ms, sleep_until, spin_until},
 };
 use kernel::{cpu::nr_cpu_ids, new_mutex, new_spinlock, sync::Mutex};
 use pin_init::stack_pin_init;
@@ -176,7 +176,7 @@ fn delete_running<M: Mode>(task: &Task) -> Verdict {
         release.release.store(true, Release);
         Next::Stop
     })?;
-    later.callout().arm_after(ms(5));
+    later.callout().arm_after(ms(50));
     let answer = periodic.delete(task);
     let (runs, ended) = (log.runs(), log.ended());
     check!(answer == Ok(Drain::Finished) || (is_atomic::<M>() && answer.is_ok()));
@@ -296,7 +296,7 @@ fn with_itself<M: Mode>(
 ) -> core::result::Result<(Arc<Slot<M>>, Arc<Log>), Fault> {
     let slot = Slot::<M>::new()?;
     let it = slot.clone();
-    let (periodic, log) = beat::<M, _>(ms(3), move |_, log| {
+    let (periodic, log) = beat::<M, _>(ms(100), move |_, log| {
         // The second run is the one that acts, when the slot is filled.
         if log.runs() == 2 && act(&it, log) {
             log.release.store(true, Release);
@@ -361,6 +361,7 @@ fn stop_own<M: Mode>(task: &Task) -> Verdict {
     check!(log.release.load(Acquire));
     check!(log.runs() == runs);
     let periodic = slot.inner.lock().take().ok_or(EIO)?;
+    check!(settled(|| periodic.stop()) == Stop::Idle);
     check!(periodic.due().is_none());
     check!(periodic.delete(task) == Ok(Drain::Idle));
     Ok(())
@@ -399,7 +400,7 @@ fn circle(_: &Task) -> Verdict {
         Next::Stop
     })?;
     let (other, note) = (deleter.clone(), told.clone());
-    let (periodic, log) = beat::<Task, _>(ms(3), move |tick, _| {
+    let (periodic, log) = beat::<Task, _>(ms(200), move |tick, _| {
         other.callout().arm_after(Delta::ZERO);
         // Until it runs, and waits for this.
         sleep_until(2_000, || deleting.load(Acquire));
@@ -432,7 +433,7 @@ fn long_wait(_: &Task) -> Verdict {
         Next::Stop
     })?;
     let (other, seen) = (deleter.clone(), deleted.clone());
-    let (periodic, log) = beat::<Task, _>(ms(3), move |_, log| {
+    let (periodic, log) = beat::<Task, _>(ms(200), move |_, log| {
         other.callout().arm_after(Delta::ZERO);
         // Long enough for the report.
         let waited = sleep_until(5_600, || seen.load(Acquire));
@@ -528,6 +529,7 @@ fn stop_returned<M: Mode>(task: &Task) -> Verdict {
     check!(log.has_run(3));
     sleep_ms(20);
     check!(log.runs() == 3);
+    check!(settled(|| periodic.stop()) == Stop::Idle);
     check!(periodic.due().is_none());
     check!(periodic.counts().fired == 3);
     check!(periodic.change(ms(1))? == Changed::Over);

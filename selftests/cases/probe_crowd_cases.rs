@@ -86,7 +86,7 @@ fn holes(task: &Task) -> Verdict {
     let mut drills = KVec::new();
     for port in dead {
         let question = Question {
-            patience: Delta::from_millis(700),
+            patience: Delta::from_millis(2_500),
             ..question(Family::V4, port)
         };
         drills.push(Drill::begin(&question, 250, task)?, GFP_KERNEL)?;
@@ -97,7 +97,7 @@ fn holes(task: &Task) -> Verdict {
             let Reply::Alive { round_trip, .. } = reply else {
                 return Err(Fault::Broken("alive", line!()));
             };
-            check!(round_trip < Delta::from_millis(700));
+            check!(round_trip < Delta::from_millis(2_500));
         }
     }
     for drill in &drills {

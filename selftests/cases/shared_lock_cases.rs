@@ -201,7 +201,7 @@ fn wait_for<F: Flavour>(limit_ns: i64, done: impl Fn() -> bool) -> bool {
     if is_atomic::<F::Kind>() {
         spin_until(limit_ns, done)
     } else {
-        sleep_until(500, done)
+        sleep_until(5_000, done)
     }
 }
 

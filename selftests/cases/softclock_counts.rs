@@ -14,6 +14,9 @@ module! {
     imports_ns: ["SOFTCLOCK"],
 }
 
+/// How often any of them has run.
+static RAN: Atomic<u64> = Atomic::new(0);
+
 struct Module {
     _all: [Arc<Timed<Closure<Precise<Task>>>>; 3],
 }
@@ -22,6 +25,7 @@ struct Module {
 fn closure(name: &'static CStr, times: u64) -> Result<Arc<Timed<Closure<Precise<Task>>>>> {
     let left = Atomic::new(times);
     Closure::new(softclock::owner!(), name, move |_run| {
+        RAN.fetch_add(1, Release);
         if left.fetch_sub(1, Relaxed) > 1 {
             Next::After(Delta::ZERO)
         } else {
@@ -49,6 +53,13 @@ impl kernel::Module for Module {
         shut.callout().arm_after(Delta::ZERO);
         shut.callout().arm_after(Delta::ZERO);
 
+        for _ in 0..200 {
+            fsleep(kernel::time::Delta::from_millis(100));
+            if RAN.load(Acquire) >= 3 {
+                break;
+            }
+        }
+        // The last run is not over when it has counted itself.
         fsleep(kernel::time::Delta::from_millis(300));
         Ok(Self {
             _all: [thrice, stopped, shut],

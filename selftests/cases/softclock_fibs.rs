@@ -161,9 +161,9 @@ fn checks(task: &Task) -> Result {
         "what has ended is not refreshed",
     );
 
-    let route = one.expire_after(&net_of(2)?, Delta::from_millis(400), task)?;
+    let route = one.expire_after(&net_of(2)?, Delta::from_millis(3_000), task)?;
     for _ in 0..8 {
-        sleep_ms(100);
+        sleep_ms(500);
         check(route.refresh(), "a refresh is taken");
     }
     check(ends.of(2).is_none(), "a route that is used does not end");

@@ -372,7 +372,7 @@ impl<K: Unlocked> Any for Object<K> {
         let answer = callout.shutdown(task);
         self.drained(answer, pending);
         // A report comes right after the end of its run.
-        let mut patience = 1_000;
+        let mut patience = 10_000;
         while self.0.ledger.lock().unreported && patience > 0 {
             fsleep(kernel::time::Delta::from_millis(1));
             patience -= 1;

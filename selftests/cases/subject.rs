@@ -356,3 +356,14 @@ fn runs_elsewhere<K: Unlocked>(subject: &Arc<Timed<Subject<K>>>, busy: bool) -> 
     }
     Ok(subject.entered.load(Acquire) && subject.ended.load(Acquire) == 0)
 }
+
+/// What a stop answers once a run that has counted itself is over for softclock, too.
+pub(crate) fn settled(stop: impl Fn() -> Stop) -> Stop {
+    for _ in 0..2_000 {
+        match stop() {
+            Stop::Running => sleep_ms(1),
+            answer => return answer,
+        }
+    }
+    Stop::Running
+}
