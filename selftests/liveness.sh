@@ -7,7 +7,7 @@
 # command that did half of what it says, freed code that runs, memory that grows.
 
 . /lib.sh
-ktap_plan 59
+ktap_plan 60
 
 tree=/sys/kernel/debug/softclock
 
@@ -92,6 +92,24 @@ t "it is gone" equal "" "$(entity state disk-1)"
 t "a threshold" tell "threshold count=7"
 t "a policy" tell "policy patience=250ms coverage=any jitter=always removal=at-once window=5"
 t "all of it is in force" equal "7 250000000 any always at-once 5" "$(services threshold) $(services patience_ns) $(services coverage) $(services jitter) $(services removal) $(services window)"
+
+# Fault: a reader goes on in the middle of an entity's portals, by a number that another one has by then.
+several() {
+	local n=1
+	tell "register eid=several portal=192.0.2.1:1/tcp" || return
+	# With the ten of the others more than are fetched at a time.
+	while [ $((n += 1)) -le 60 ]; do
+		tell "portal add eid=several portal=192.0.2.1:$n/tcp" || return
+	done
+	exec 4<$tree/liveness/portals
+	dd bs=200 count=1 <&4 >/tmp/pieces 2>/dev/null
+	tell "portal remove eid=several portal=192.0.2.1:1/tcp"
+	dd bs=200 <&4 >>/tmp/pieces 2>/dev/null
+	exec 4<&-
+	tell "deregister eid=several"
+	equal "$(seq 2 60)" "$(value port eid=several </tmp/pieces | grep -vx 1)"
+}
+t "a portal goes while they are read: each of the others is listed, once" several
 
 mistakes() {
 	local bad=0 want line

@@ -117,18 +117,18 @@ impl Table for Services {
 
 /// How far a reader has come: in which service, and where in that.
 #[derive(Default)]
-struct Place<P> {
+struct Place {
     from: u64,
-    here: Option<(Arc<Service>, P)>,
+    here: Option<(Arc<Service>, u32)>,
 }
 
-impl<P: Default + Copy> Place<P> {
+impl Place {
     /// Reads on with `read`, from one service to the next, until there are rows.
     fn read<R>(
         &mut self,
         hub: &Hub,
         rows: &mut KVec<R>,
-        read: impl Fn(&Service, P, &mut KVec<R>) -> Option<P>,
+        read: impl Fn(&Service, u32, &mut KVec<R>) -> Option<u32>,
     ) -> Option<Arc<Service>> {
         loop {
             let (service, at) = match self.here.take() {
@@ -136,7 +136,7 @@ impl<P: Default + Copy> Place<P> {
                 None => {
                     let service = next(hub, self.from)?;
                     self.from = service.id().saturating_add(1);
-                    (service, P::default())
+                    (service, 0)
                 }
             };
             self.here = read(&service, at, rows).map(|at| (service.clone(), at));
@@ -163,7 +163,7 @@ struct Entities(Arc<Hub>);
 
 impl Table for Entities {
     type Row = (Arc<Service>, EntityRow);
-    type Place = Place<u32>;
+    type Place = Place;
 
     fn header(&self, out: &mut Out) {
         header(out);
@@ -204,7 +204,7 @@ struct Portals(Arc<Hub>);
 
 impl Table for Portals {
     type Row = (Arc<Service>, PortalRow);
-    type Place = Place<(u32, usize)>;
+    type Place = Place;
 
     fn header(&self, out: &mut Out) {
         header(out);

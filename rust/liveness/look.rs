@@ -3,10 +3,11 @@
 //! What can be seen of a service and its entities.
 
 use super::{
+    entity,
     portals::Watched,
     service::{self, Service},
     table::Text,
-    terms::Portal,
+    terms::{Portal, MOST_PORTALS},
     Liveness,
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
             record::Verdict, //
         },
     },
-    sys::context::Task,
+    sys::{context::Task, debugfs::BATCH},
 };
 use kernel::prelude::*;
 
@@ -163,7 +164,7 @@ impl Liveness {
     }
 }
 
-fn seen(state: &super::entity::State) -> EntitySeen {
+fn seen(state: &entity::State) -> EntitySeen {
     let life = state.life;
     EntitySeen {
         state: life.state(),
@@ -226,35 +227,48 @@ impl Service {
         })
     }
 
-    /// The portal of number `index` of an entity in some place from `from` on; where to go on, and whether
-    /// there are no more. Task context; may block.
-    pub(crate) fn portals_from(
-        &self,
-        from: (u32, usize),
-        rows: &mut KVec<PortalRow>,
-    ) -> Option<(u32, usize)> {
-        let (mut place, mut index) = from;
-        let next = self.each(place, |entity, name| {
-            let at = entity.with(|state| state.place());
-            if at != place {
-                (place, index) = (at, 0);
+    /// The portals of the entities of some places from `from` on, as far as `rows` has room for all of an
+    /// entity: what is numbered anew when one goes is no place to go on from. Where to go on. Task context;
+    /// may block.
+    pub(crate) fn portals_from(&self, from: u32, rows: &mut KVec<PortalRow>) -> Option<u32> {
+        let mut full = None;
+        let next = self.each(from, |entity, name| {
+            let first = rows.len();
+            let (place, copied) = entity.with(|state| (state.place(), copy_portals(state, rows)));
+            if !copied {
+                full = Some(place);
+                return false;
             }
-            while let Some(portal) = entity.with(|state| state.portals.get(index)) {
-                let Ok(eid) = Text::new(name.bytes()) else {
-                    return false;
-                };
-                if rows.len() == rows.capacity() {
-                    return false;
-                }
-                let _ = rows.push_within_capacity(PortalRow { eid, portal });
-                index = index.saturating_add(1);
+            let named = name_all(rows.get_mut(first..).unwrap_or(&mut []), name);
+            if named.is_err() {
+                rows.truncate(first);
             }
-            true
+            named.is_ok()
         });
-        // Full in the middle of an entity: it goes on there.
-        if rows.len() == rows.capacity() {
-            return Some((place, index));
-        }
-        next.map(|place| (place, 0))
+        full.or(next)
     }
+}
+
+/// All portals of one entity fit where there are none yet.
+const _: () = assert!(MOST_PORTALS <= BATCH);
+
+/// Copies all portals of an entity, without its name; `false`: there is no room for all, and none was. Under
+/// the entity's lock: allocates and frees nothing.
+fn copy_portals(state: &entity::State, rows: &mut KVec<PortalRow>) -> bool {
+    let room = rows.capacity().saturating_sub(rows.len());
+    if state.portals.len() > room {
+        return false;
+    }
+    for portal in state.portals.iter() {
+        let eid = Text::NONE;
+        let _ = rows.push_within_capacity(PortalRow { eid, portal });
+    }
+    true
+}
+
+fn name_all(rows: &mut [PortalRow], name: &Text) -> Result {
+    for row in rows {
+        row.eid = Text::new(name.bytes())?;
+    }
+    Ok(())
 }

@@ -33,6 +33,9 @@ pub(crate) enum Text {
 }
 
 impl Text {
+    /// No name.
+    pub(super) const NONE: Self = Self::Short(0, [0; SHORT]);
+
     /// A copy of `bytes`. Task context; may block.
     pub(super) fn new(bytes: &[u8]) -> Result<Self> {
         let mut short = [0; SHORT];
@@ -70,7 +73,7 @@ const _: () = assert!(size_of::<Row>() == 48);
 impl Row {
     const FREE: Self = Self {
         entity: None,
-        name: Text::Short(0, [0; SHORT]),
+        name: Text::NONE,
         hash: 0,
         next: NONE,
     };
