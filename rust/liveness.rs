@@ -313,7 +313,7 @@ impl Liveness {
 
     /// Asks differently from the next rounds on. Task or softirq context.
     pub fn set(&self, settings: Settings) {
-        Service::set(&self.service, settings);
+        Service::update(&self.service, |_| settings);
     }
 
     /// Ends it, and waits until nothing of the driver's executes. All entities are removed; nothing of them

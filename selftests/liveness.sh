@@ -7,7 +7,7 @@
 # command that did half of what it says, freed code that runs, memory that grows.
 
 . /lib.sh
-ktap_plan 60
+ktap_plan 61
 
 tree=/sys/kernel/debug/softclock
 
@@ -92,6 +92,23 @@ t "it is gone" equal "" "$(entity state disk-1)"
 t "a threshold" tell "threshold count=7"
 t "a policy" tell "policy patience=250ms coverage=any jitter=always removal=at-once window=5"
 t "all of it is in force" equal "7 250000000 any always at-once 5" "$(services threshold) $(services patience_ns) $(services coverage) $(services jitter) $(services removal) $(services window)"
+
+# Fault: what one operator changes is written back by another one, who has read it before. Only where there
+# are several CPUs; the last command of each is seen to be in force.
+lines() { local n=0; while [ $((n += 1)) -le "$1" ]; do echo "$2"; done; }
+both() {
+	local round=0 tries=40
+	case $SC_GUEST in uml-tt) tries=1 ;; esac
+	{ lines 200 "threshold count=1"; echo "threshold count=9"; } >/tmp/one
+	{ lines 200 "policy window=1"; echo "policy window=99"; } >/tmp/other
+	while [ $((round += 1)) -le $tries ]; do
+		dd if=/tmp/one of=$tree/control bs=4096 2>/dev/null &
+		dd if=/tmp/other of=$tree/control bs=4096 2>/dev/null
+		wait $! && equal "9 99" "$(services threshold) $(services window)" || return
+	done
+}
+t "two operators at a time: both changes are in force" both
+tell "threshold count=7"
 
 # Fault: a reader goes on in the middle of an entity's portals, by a number that another one has by then.
 several() {

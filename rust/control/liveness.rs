@@ -64,7 +64,7 @@ pub(super) fn execute<'a>(
             Ok(())
         }
         Liveness::Change(change) => {
-            Service::set(&service, changed(service.settings(), change));
+            Service::update(&service, |settings| changed(settings, change));
             Ok(())
         }
     }

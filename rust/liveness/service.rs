@@ -262,11 +262,17 @@ impl Service {
         *self.settings.lock()
     }
 
-    /// Asks differently from the next rounds on.
-    pub(crate) fn set(this: &Arc<Self>, settings: Settings) {
-        *this.settings.lock() = settings;
-        this.prober.widen(settings.window);
-        this.pace.lock().window.set_limit(settings.window);
+    /// Asks differently from the next rounds on: as `change` makes it of how it asks now. Two at a time both
+    /// count. `change` is called under a raw lock.
+    pub(crate) fn update(this: &Arc<Self>, change: impl FnOnce(Settings) -> Settings) {
+        let mut settings = this.settings.lock();
+        *settings = change(*settings);
+        let window = settings.window;
+        // Under the lock: what the settings say last is what counts last.
+        this.pace.lock().window.set_limit(window);
+        drop(settings);
+        // It only ever grows, so the order does not matter.
+        this.prober.widen(window);
         Self::kick::<STEP>(this);
     }
 
