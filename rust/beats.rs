@@ -275,6 +275,11 @@ impl Beats {
         self.spread.fetch_add(1, Relaxed)
     }
 
+    /// How many places there are: all periodics are in them, until others are made.
+    pub(crate) fn places(&self) -> u32 {
+        self.table.places()
+    }
+
     /// The rows of some places from `from` on, as many as `rows` has room for; where to go on.
     pub(crate) fn rows_from(&self, from: u32, rows: &mut KVec<Arc<Beat>>) -> Option<u32> {
         self.table.each(from, |_, beat| {

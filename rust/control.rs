@@ -187,6 +187,10 @@ impl Table for Control {
         crate::debugfs::header(out);
     }
 
+    fn begin(&self) -> bool {
+        false
+    }
+
     fn fetch(&self, done: &mut bool, rows: &mut KVec<Row>) -> Result {
         if core::mem::replace(done, true) {
             return Ok(());

@@ -3,7 +3,8 @@
 //! The tree under `/sys/kernel/debug/softclock/`.
 //!
 //! Every file begins with `format=1 abi=... now_ns=...` and has one record a line. Listing is
-//! weakly consistent: a timer that exists throughout is shown exactly once.
+//! weakly consistent: a timer that exists throughout is shown exactly once, one that is made meanwhile need
+//! not be.
 
 mod liveness;
 mod route;
@@ -22,11 +23,14 @@ use crate::{
     route_fib::Fibs,
     sys::{
         debugfs::{Dir, File, Operations, Out, Table, BATCH},
-        wheel::{Counts, Reader, Seen},
+        wheel::{ids, Counts, Reader, Seen},
     },
     Hub,
 };
-use core::sync::atomic::Ordering::Relaxed;
+use core::{
+    ops::Range,
+    sync::atomic::Ordering::Relaxed, //
+};
 use kernel::{prelude::*, sync::Arc};
 
 /// The files; they go away when it is dropped.
@@ -96,11 +100,10 @@ enum Row {
 }
 
 /// How far a reader has come: all nodes, then the entries of one client after the other.
-#[derive(Default)]
 struct Place {
-    next_node: Option<u64>,
+    nodes: Range<u64>,
     nodes_done: bool,
-    next_client: u64,
+    clients: Range<u64>,
     reader: Option<Reader>,
 }
 
@@ -112,13 +115,23 @@ impl Table for Callouts {
         header(out);
     }
 
+    fn begin(&self) -> Place {
+        Place {
+            nodes: ids::used(),
+            nodes_done: false,
+            clients: ids::used(),
+            reader: None,
+        }
+    }
+
     fn fetch(&self, place: &mut Place, rows: &mut KVec<Row>) -> Result {
         if !place.nodes_done {
             let mut nodes = KVec::with_capacity(BATCH, GFP_KERNEL)?;
-            let from = place.next_node.unwrap_or(0);
-            self.0.registry().nodes_from(from, &mut nodes);
+            self.0.registry().nodes_in(&place.nodes, &mut nodes);
             place.nodes_done = nodes.len() < BATCH;
-            place.next_node = nodes.last().map(|node| node.id().saturating_add(1));
+            if let Some(last) = nodes.last() {
+                place.nodes.start = last.id().saturating_add(1);
+            }
             for node in nodes {
                 rows.push_within_capacity(Row::Node(node))
                     .map_err(|_| ENOMEM)?;
@@ -127,13 +140,11 @@ impl Table for Callouts {
         while rows.is_empty() {
             if place.reader.is_none() {
                 let mut clients = KVec::with_capacity(1, GFP_KERNEL)?;
-                self.0
-                    .registry()
-                    .clients_from(place.next_client, &mut clients);
+                self.0.registry().clients_in(&place.clients, &mut clients);
                 let Some((key, client)) = clients.pop() else {
                     return Ok(());
                 };
-                place.next_client = key.saturating_add(1);
+                place.clients.start = key.saturating_add(1);
                 place.reader = Some(Reader::new(client.owned().clone())?);
             }
             if let Some(reader) = &mut place.reader {
@@ -201,19 +212,21 @@ struct Periodics(Arc<Hub>);
 
 impl Table for Periodics {
     type Row = Arc<Beat>;
-    /// Where to go on, and whether that is the end.
-    type Place = (u32, bool);
+    /// The places that are still to be looked at.
+    type Place = Range<u32>;
 
     fn header(&self, out: &mut Out) {
         header(out);
     }
 
-    fn fetch(&self, place: &mut Self::Place, rows: &mut KVec<Self::Row>) -> Result {
-        while rows.len() < BATCH && !place.1 {
-            match self.0.beats().rows_from(place.0, rows) {
-                Some(next) => place.0 = next,
-                None => place.1 = true,
-            }
+    fn begin(&self) -> Range<u32> {
+        0..self.0.beats().places()
+    }
+
+    fn fetch(&self, place: &mut Range<u32>, rows: &mut KVec<Self::Row>) -> Result {
+        while rows.len() < BATCH && place.start < place.end {
+            let next = self.0.beats().rows_from(place.start, rows);
+            place.start = next.unwrap_or(place.end);
         }
         Ok(())
     }
@@ -252,6 +265,10 @@ impl Table for Cpus {
         header(out);
     }
 
+    fn begin(&self) -> usize {
+        0
+    }
+
     fn fetch(&self, place: &mut usize, rows: &mut KVec<Self::Row>) -> Result {
         while rows.len() < BATCH {
             let Some((counts, next)) = self.0.wheels().counts(*place) else {
@@ -287,16 +304,20 @@ struct Clients(Arc<Hub>);
 
 impl Table for Clients {
     type Row = (u64, Arc<Client>);
-    type Place = u64;
+    type Place = Range<u64>;
 
     fn header(&self, out: &mut Out) {
         header(out);
     }
 
-    fn fetch(&self, place: &mut u64, rows: &mut KVec<Self::Row>) -> Result {
-        self.0.registry().clients_from(*place, rows);
+    fn begin(&self) -> Range<u64> {
+        ids::used()
+    }
+
+    fn fetch(&self, place: &mut Range<u64>, rows: &mut KVec<Self::Row>) -> Result {
+        self.0.registry().clients_in(place, rows);
         if let Some((key, _)) = rows.last() {
-            *place = key.saturating_add(1);
+            place.start = key.saturating_add(1);
         }
         Ok(())
     }

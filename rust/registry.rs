@@ -17,7 +17,10 @@ use crate::{
         wheel::{ids, Entry, Kin, Owned, Reader},
     },
 };
-use core::sync::atomic::AtomicU64;
+use core::{
+    ops::Range,
+    sync::atomic::AtomicU64, //
+};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -325,25 +328,26 @@ impl Registry {
         // `gone` is dropped here, after the locks: it may be the last reference.
     }
 
-    /// Up to `rows.capacity()` timers from id `from` on.
-    pub(crate) fn nodes_from(&self, from: u64, rows: &mut KVec<Arc<Node>>) {
+    /// Up to `rows.capacity()` timers with these ids.
+    pub(crate) fn nodes_in(&self, ids: &Range<u64>, rows: &mut KVec<Arc<Node>>) {
         let mut tables = self.tables.lock();
-        let mut cursor = tables.nodes.cursor_lower_bound_mut(&from);
+        let mut cursor = tables.nodes.cursor_lower_bound_mut(&ids.start);
         while let Some(here) = cursor {
-            if rows.push_within_capacity(here.current().1.clone()).is_err() {
+            let (id, node) = here.current();
+            if *id >= ids.end || rows.push_within_capacity(node.clone()).is_err() {
                 return;
             }
             cursor = here.move_next();
         }
     }
 
-    /// Up to `rows.capacity()` clients from key `from` on, each with its key.
-    pub(crate) fn clients_from(&self, from: u64, rows: &mut KVec<(u64, Arc<Client>)>) {
+    /// Up to `rows.capacity()` clients with these keys, each with its key.
+    pub(crate) fn clients_in(&self, keys: &Range<u64>, rows: &mut KVec<(u64, Arc<Client>)>) {
         let mut tables = self.tables.lock();
-        let mut cursor = tables.clients.cursor_lower_bound_mut(&from);
+        let mut cursor = tables.clients.cursor_lower_bound_mut(&keys.start);
         while let Some(here) = cursor {
             let (key, client) = here.current();
-            if rows.push_within_capacity((*key, client.clone())).is_err() {
+            if *key >= keys.end || rows.push_within_capacity((*key, client.clone())).is_err() {
                 return;
             }
             cursor = here.move_next();

@@ -155,6 +155,11 @@ impl<T> Slab<T> {
         }
     }
 
+    /// How many places there are: all rows are in them, until others are added.
+    pub(crate) fn places(&self) -> u32 {
+        self.rows.lock().fresh
+    }
+
     /// Calls `f` under the lock for the rows of some places from `from` on, and says where to go on;
     /// `None` at the end. `f` ends it by `false`.
     pub(crate) fn each(&self, from: u32, mut f: impl FnMut(Key, &T) -> bool) -> Option<u32> {

@@ -6,7 +6,7 @@
 # of the read, a module that leaves under an open file (an Oops when it is closed).
 
 . /lib.sh
-ktap_plan 19
+ktap_plan 20
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -37,6 +37,15 @@ t "reads of 100 bytes show the same callouts" equal "$(sum /tmp/all)" "$(sum /tm
 # Two files at once, each with a place of its own.
 { head -c 5000 <&4 >/tmp/a4; cat $tree/callouts >/tmp/a5; cat <&4 >>/tmp/a4; } 4<$tree/callouts
 t "two readers do not disturb each other" equal "$(sum /tmp/all) $(sum /tmp/all)" "$(sum /tmp/a4) $(sum /tmp/a5)"
+# Fault: a reader is shown what is made while it reads, and never ends where that is faster.
+exec 4<$tree/callouts 5<$tree/clients
+for fd in 4 5; do dd bs=10 count=1 <&$fd >/dev/null 2>&1; done
+insmod /heartbeat.ko || ktap_bail "heartbeat.ko does not load"
+cat <&4 >/tmp/begun
+cat <&5 >>/tmp/begun
+exec 4<&- 5<&-
+rmmod heartbeat
+t "what comes while they are read is not waited for" equal "$N 0" "$(ids /tmp/begun | wc -l) $(grep -c heartbeat /tmp/begun)"
 t "the client's record counts them" equal $N "$(value objects name=softclock_many <$tree/clients)"
 rmmod softclock_many
 t "they go with their client" equal 0 "$(ids $tree/callouts | wc -l)"

@@ -7,7 +7,7 @@
 # command that did half of what it says, freed code that runs, memory that grows.
 
 . /lib.sh
-ktap_plan 61
+ktap_plan 64
 
 tree=/sys/kernel/debug/softclock
 
@@ -45,7 +45,7 @@ insmod /softclock.ko || ktap_bail "softclock.ko does not load"
 ktap_module softclock_esi.ko unit_s=$unit slack_ms=$slack
 none() { equal "0 0 0" "$(records service services) $(records entity entities) $(records portal portals)"; }
 t "nothing is left of the cases" wait_for 10 none
-callouts() { grep -c '^callout .*client=softclock .*name=\(entity\|probe\)' $tree/callouts; }
+callouts() { grep -c '^callout .*client=softclock .*name=\(entity\|probe\)' "${1:-$tree/callouts}"; }
 t "esi-34 no callout of an entity or a probe is left" equal 0 "$(callouts)"
 
 # --- what is seen -------------------------------------------------------------------------------------
@@ -164,11 +164,15 @@ t "names with bytes that are not printable are refused" beyond
 # Whose they are: a service over sockets is in the namespace it was made in, that of the module's own probes in
 # the first. Faults: a namespace commands the services of another; one that has left is taken for a new one.
 disk=iqn.2026-01.org.example:disk
+exec 4<$tree/liveness/services
+dd bs=10 count=1 <&4 >/dev/null 2>&1
 unshare -n sh -c 'ifconfig lo 127.0.0.1 up && insmod /liveness_portal.ko && exec sleep 1000' &
 apart=$!
 net() { value net name=portal <$tree/liveness/services; }
 in_place() { [ -n "$(net)" ]; }
 wait_for 10 in_place
+t "a service that comes while they are read is not waited for" equal 1 "$(grep -c '^service' <&4)"
+exec 4<&-
 t "a service over sockets names its namespace" equal "$(readlink /proc/$apart/ns/net | tr -dc 0-9)" "$(net)"
 t "from another one it is not there" refused ENOENT "refresh eid=$disk"
 t "nor by its name" refused ENOENT "refresh eid=$disk in=portal"
@@ -256,6 +260,20 @@ cat $tree/liveness/entities >/tmp/all
 t "each of $N is listed, once" equal "$N" "$(value eid <$tree/liveness/entities | sort -u | wc -l)"
 dd if=$tree/liveness/entities of=/tmp/small bs=1000 2>/dev/null
 t "reads of 1000 bytes show the same" equal "$(value eid </tmp/all | md5sum)" "$(value eid </tmp/small | md5sum)"
+# Fault: a reader is shown what is made while it reads, and never ends where that is faster.
+callouts >/tmp/before
+exec 4<$tree/liveness/entities 5<$tree/callouts
+for fd in 4 5; do dd bs=10 count=1 <&$fd >/dev/null 2>&1; done
+n=0
+while [ $((n += 1)) -le 200 ]; do tell "register eid=late-$n period=1000000"; done
+cat <&4 >/tmp/entities
+cat <&5 >/tmp/callouts
+exec 4<&- 5<&-
+# At most as many as are looked at in one go.
+t "entities that come while they are read are not waited for" test "$(grep -c 'eid=late-' /tmp/entities)" -lt 64
+t "nor are callouts" equal "$(cat /tmp/before)" "$(callouts /tmp/callouts)"
+n=0
+while [ $((n += 1)) -le 200 ]; do tell "deregister eid=late-$n"; done
 # Of those that were loaded a few are due by themselves.
 rounds() { [ "$(services alive)" -ge "$1" ]; }
 for r in 1 2; do tell "probe all"; wait_for 60 rounds $((r * N)); done

@@ -6,7 +6,7 @@
 # not at all, wrong counts; one that outlives its module, or is not named when that leaves.
 
 . /lib.sh
-ktap_plan 25
+ktap_plan 26
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -58,6 +58,20 @@ t "each is a callout, too" equal 5 "$(grep -c '^callout .* client=softclock_peri
 rmmod softclock_periodics
 t "no run was early, off its grid, or began during another" clean
 t "periodics go with their client" equal 1 "$(wc -l <$tree/periodics)"
+
+# Fault: a reader is shown what is made while it reads, and never ends where that is faster. Periodics in hard
+# and soft interrupts are callouts of the kind that is listed first. Full batches: it looks for more.
+insmod /softclock_periodics.ko n=128 soft=1 period_us=1000000 || ktap_bail "softclock_periodics.ko does not load"
+exec 4<$tree/periodics 5<$tree/callouts
+for fd in 4 5; do dd bs=10 count=1 <&$fd >/dev/null 2>&1; done
+insmod /periodic_watchdog.ko || ktap_bail "periodic_watchdog.ko does not load"
+cat <&4 >/tmp/periodics
+cat <&5 >/tmp/callouts
+exec 4<&- 5<&-
+rmmod periodic_watchdog
+rmmod softclock_periodics
+t "what comes while they are read is not waited for" equal "128 0 128 0" \
+	"$(listed softclock_periodics /tmp/periodics) $(grep -c watchdog /tmp/periodics) $(grep -c 'client=softclock_periodics ' /tmp/callouts) $(grep -c watchdog /tmp/callouts)"
 
 # --- slow ones ---------------------------------------------------------------------------------------
 insmod /softclock_periodics.ko n=1 period_us=2000 busy_us=5000

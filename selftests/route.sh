@@ -7,7 +7,7 @@
 # outlives its module.
 
 . /lib.sh
-ktap_plan 37
+ktap_plan 38
 
 tree=/sys/kernel/debug/softclock
 queues=$tree/route/queues
@@ -33,6 +33,17 @@ t "an entry has the documented form" equal 5000 "$(grep -c "$record" $entries)"
 dues() { sed -n 's/^entry .* due_ns=\([0-9]*\) .*/\1/p' "$1" | sort | md5sum; }
 dd if=$entries of=/tmp/small bs=100 2>/dev/null
 t "reads of 100 bytes show the same entries" equal "$(dues $entries)" "$(dues /tmp/small)"
+# Fault: a reader is shown what is made while it reads, and never ends where that is faster.
+exec 4<$queues 5<$entries
+for fd in 4 5; do dd bs=10 count=1 <&$fd >/dev/null 2>&1; done
+insmod /route_expiry.ko || ktap_bail "route_expiry.ko does not load"
+cat <&4 >/tmp/begun
+cat <&5 >>/tmp/begun
+exec 4<&- 5<&-
+rmmod route_expiry
+t "what comes while they are read is not waited for" equal "5000 0" \
+	"$(grep -c '^entry .*client=softclock_routes ' /tmp/begun) $(grep -c client=route_expiry /tmp/begun)"
+
 # --- none for empty queues, one for others --------------------------------------------------------
 armed() { grep "^callout .*client=softclock_routes .*state=armed" $tree/callouts | grep -c "name=$1 "; }
 t "rt_timer-29 a queue has one callout, however many timers" equal 1 "$(armed routes)"

@@ -7,9 +7,13 @@ use crate::{
     inflight::now,
     liveness::{EntityRow, Portal, PortalRow, Protocol, Service},
     policy::text::Line,
-    sys::debugfs::{Dir, File, Operations, Out, Table, BATCH},
+    sys::{
+        debugfs::{Dir, File, Operations, Out, Table, BATCH},
+        wheel::ids,
+    },
     Hub,
 };
+use core::ops::Range;
 use kernel::{prelude::*, sync::Arc};
 
 /// The three files, about to be made.
@@ -53,9 +57,12 @@ impl Prepared {
     }
 }
 
-/// The service to look at next, from id `from` on.
-fn next(hub: &Hub, from: u64) -> Option<Arc<Service>> {
-    hub.liveness().first(from, |service| !service.is_let_go())
+/// The next of the services with these ids, and from which id on there are more.
+fn next(hub: &Hub, ids: &mut Range<u64>) -> Option<Arc<Service>> {
+    let fits = |service: &Service| service.id() < ids.end && !service.is_let_go();
+    let service = hub.liveness().first(ids.start, fits)?;
+    ids.start = service.id().saturating_add(1);
+    Some(service)
 }
 
 /// All services.
@@ -63,19 +70,22 @@ struct Services(Arc<Hub>);
 
 impl Table for Services {
     type Row = (Arc<Service>, u32);
-    /// The id from which on there is more.
-    type Place = u64;
+    /// The ids that are still to be looked at.
+    type Place = Range<u64>;
 
     fn header(&self, out: &mut Out) {
         header(out);
     }
 
-    fn fetch(&self, place: &mut u64, rows: &mut KVec<Self::Row>) -> Result {
+    fn begin(&self) -> Range<u64> {
+        ids::used()
+    }
+
+    fn fetch(&self, place: &mut Range<u64>, rows: &mut KVec<Self::Row>) -> Result {
         while rows.len() < BATCH {
-            let Some(service) = next(&self.0, *place) else {
+            let Some(service) = next(&self.0, place) else {
                 return Ok(());
             };
-            *place = service.id().saturating_add(1);
             let entities = service.entities();
             rows.push_within_capacity((service, entities))
                 .map_err(|_| ENOMEM)?;
@@ -115,14 +125,20 @@ impl Table for Services {
     }
 }
 
-/// How far a reader has come: in which service, and where in that.
-#[derive(Default)]
+/// What is still to be looked at: which services, and which places of one of them.
 struct Place {
-    from: u64,
-    here: Option<(Arc<Service>, u32)>,
+    services: Range<u64>,
+    here: Option<(Arc<Service>, Range<u32>)>,
 }
 
 impl Place {
+    fn begin() -> Self {
+        Self {
+            services: ids::used(),
+            here: None,
+        }
+    }
+
     /// Reads on with `read`, from one service to the next, until there are rows.
     fn read<R>(
         &mut self,
@@ -131,15 +147,16 @@ impl Place {
         read: impl Fn(&Service, u32, &mut KVec<R>) -> Option<u32>,
     ) -> Option<Arc<Service>> {
         loop {
-            let (service, at) = match self.here.take() {
+            let (service, places) = match self.here.take() {
                 Some(here) => here,
                 None => {
-                    let service = next(hub, self.from)?;
-                    self.from = service.id().saturating_add(1);
-                    (service, 0)
+                    let service = next(hub, &mut self.services)?;
+                    let places = 0..service.places();
+                    (service, places)
                 }
             };
-            self.here = read(&service, at, rows).map(|at| (service.clone(), at));
+            let on = read(&service, places.start, rows).filter(|on| *on < places.end);
+            self.here = on.map(|on| (service.clone(), on..places.end));
             if !rows.is_empty() {
                 return Some(service);
             }
@@ -167,6 +184,10 @@ impl Table for Entities {
 
     fn header(&self, out: &mut Out) {
         header(out);
+    }
+
+    fn begin(&self) -> Place {
+        Place::begin()
     }
 
     fn fetch(&self, place: &mut Self::Place, rows: &mut KVec<Self::Row>) -> Result {
@@ -208,6 +229,10 @@ impl Table for Portals {
 
     fn header(&self, out: &mut Out) {
         header(out);
+    }
+
+    fn begin(&self) -> Place {
+        Place::begin()
     }
 
     fn fetch(&self, place: &mut Self::Place, rows: &mut KVec<Self::Row>) -> Result {

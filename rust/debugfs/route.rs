@@ -10,10 +10,14 @@ use crate::{
     sys::{
         debugfs::{Out, Table, BATCH},
         route::{Reader, Seen},
+        wheel::ids,
     },
     Hub,
 };
-use core::sync::atomic::Ordering::Relaxed;
+use core::{
+    ops::Range,
+    sync::atomic::Ordering::Relaxed, //
+};
 use kernel::{prelude::*, sync::Arc};
 
 /// The queues of route timers.
@@ -21,17 +25,21 @@ pub(super) struct Queues(pub(super) Arc<Hub>);
 
 impl Table for Queues {
     type Row = Arc<dyn AnyQueue>;
-    /// The id from which on there is more.
-    type Place = u64;
+    /// The ids that are still to be looked at.
+    type Place = Range<u64>;
 
     fn header(&self, out: &mut Out) {
         header(out);
     }
 
-    fn fetch(&self, place: &mut u64, rows: &mut KVec<Self::Row>) -> Result {
-        self.0.routes().from(*place, rows);
+    fn begin(&self) -> Range<u64> {
+        ids::used()
+    }
+
+    fn fetch(&self, place: &mut Range<u64>, rows: &mut KVec<Self::Row>) -> Result {
+        self.0.routes().listed(place, rows);
         if let Some(last) = rows.last() {
-            *place = last.seat().id().saturating_add(1);
+            place.start = last.seat().id().saturating_add(1);
         }
         Ok(())
     }
@@ -67,9 +75,8 @@ impl Table for Queues {
 pub(super) struct Entries(pub(super) Arc<Hub>);
 
 /// How far a reader has come: the timers of one client after the other.
-#[derive(Default)]
 pub(super) struct Place {
-    next_client: u64,
+    clients: Range<u64>,
     /// The client's name is its record's.
     reader: Option<(Arc<crate::registry::Client>, Reader)>,
 }
@@ -80,6 +87,13 @@ impl Table for Entries {
 
     fn header(&self, out: &mut Out) {
         header(out);
+    }
+
+    fn begin(&self) -> Place {
+        Place {
+            clients: ids::used(),
+            reader: None,
+        }
     }
 
     fn fetch(&self, place: &mut Place, rows: &mut KVec<Self::Row>) -> Result {
@@ -120,11 +134,11 @@ impl Entries {
     fn next_client(&self, place: &mut Place) -> Result<bool> {
         let mut clients = KVec::with_capacity(1, GFP_KERNEL)?;
         let registry = self.0.registry();
-        registry.clients_from(place.next_client, &mut clients);
+        registry.clients_in(&place.clients, &mut clients);
         let Some((key, client)) = clients.pop() else {
             return Ok(false);
         };
-        place.next_client = key.saturating_add(1);
+        place.clients.start = key.saturating_add(1);
         if let Some(routes) = client.known_routes() {
             place.reader = Some((client, Reader::new(routes)?));
         }

@@ -29,6 +29,10 @@ impl Table for Namespaces {
         header(out);
     }
 
+    fn begin(&self) -> Option<NetId> {
+        None
+    }
+
     fn fetch(&self, place: &mut Option<NetId>, rows: &mut KVec<Self::Row>) -> Result {
         self.0.namespaces_from(*place, rows);
         *place = rows.last().map(|last| last.id());
@@ -71,6 +75,10 @@ impl Table for Watched {
 
     fn header(&self, out: &mut Out) {
         header(out);
+    }
+
+    fn begin(&self) -> Place {
+        Place::default()
     }
 
     fn fetch(&self, place: &mut Place, rows: &mut KVec<Self::Row>) -> Result {

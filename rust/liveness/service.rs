@@ -321,6 +321,11 @@ impl Service {
         self.table.lock().len()
     }
 
+    /// How many places its table has: see [`Table::places`]. Task context; may block.
+    pub(crate) fn places(&self) -> u32 {
+        self.table.lock().places()
+    }
+
     /// Some places of its table from `from` on: see [`Table::each`]. Task context; may block.
     pub(super) fn each(
         &self,

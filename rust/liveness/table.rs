@@ -108,6 +108,11 @@ impl Table {
         self.len
     }
 
+    /// How many places there are: all entities are in them, until others are added.
+    pub(super) const fn places(&self) -> u32 {
+        self.fresh
+    }
+
     /// The entity with this name.
     pub(super) fn find(&self, name: &[u8]) -> Option<&Shared> {
         let hash = hash(self.key, name);

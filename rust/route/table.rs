@@ -11,6 +11,7 @@ use crate::{
     sys::context::{wait_for_interrupts, Task},
     Hub,
 };
+use core::ops::Range;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -62,12 +63,15 @@ impl Table {
         Ok(())
     }
 
-    /// Up to `rows.capacity()` queues from id `from` on, whose owners have not let go.
-    pub(crate) fn from(&self, from: u64, rows: &mut KVec<Arc<dyn AnyQueue>>) {
+    /// Up to `rows.capacity()` queues with these ids, whose owners have not let go.
+    pub(crate) fn listed(&self, ids: &Range<u64>, rows: &mut KVec<Arc<dyn AnyQueue>>) {
         let mut queues = self.queues.lock();
-        let mut cursor = queues.cursor_lower_bound_mut(&from);
+        let mut cursor = queues.cursor_lower_bound_mut(&ids.start);
         while let Some(here) = cursor {
-            let queue = here.current().1;
+            let (id, queue) = here.current();
+            if *id >= ids.end {
+                return;
+            }
             if !queue.is_let_go() && rows.push_within_capacity(queue.clone()).is_err() {
                 return;
             }

@@ -31,11 +31,16 @@ pub(crate) const BATCH: usize = 64;
 pub(crate) trait Table: Send + Sync + 'static {
     /// What is copied under the table's lock.
     type Row;
-    /// How far a reader has come.
-    type Place: Default;
+    /// How far a reader has come, and up to where it goes.
+    type Place;
 
     /// Writes the first line.
     fn header(&self, out: &mut Out);
+
+    /// Where a reader begins, when the file is opened or read from its start again. What is made from here
+    /// on need not be listed, and where it comes last it is not: or a reader that is slower than who makes
+    /// records would never end.
+    fn begin(&self) -> Self::Place;
 
     /// Puts up to [`BATCH`] rows from `place` on into `rows`, which is empty and has room for them, and
     /// moves the place behind them. None: that is all.
@@ -67,7 +72,7 @@ struct Cursor<T: Table> {
 impl<T: Table> Cursor<T> {
     fn rewind(&mut self) {
         self.rows.clear();
-        self.place = T::Place::default();
+        self.place = self.table.begin();
         self.at = 0;
         self.header = true;
     }
@@ -190,8 +195,8 @@ impl<T: Table> Functions<T> {
         kernel::error::from_result(|| {
             let cursor = KBox::new(
                 Cursor {
+                    place: table.begin(),
                     table: table.into(),
-                    place: T::Place::default(),
                     rows: KVec::with_capacity(BATCH, GFP_KERNEL)?,
                     at: 0,
                     header: true,

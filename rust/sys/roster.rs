@@ -44,9 +44,11 @@ struct List {
 // SAFETY: The pointers are used under the lock only.
 unsafe impl Send for List {}
 
-/// A reader's place in the list: it stays valid while links come and go.
+/// A reader's place in the list, and the last one it comes to: both stay valid while links come and go. What
+/// is added later is not read, or a slow reader would never end.
 pub(crate) struct Mark {
     at: *mut Link,
+    last: *mut Link,
     next: *mut Mark,
 }
 
@@ -54,7 +56,17 @@ impl Mark {
     pub(crate) const fn new() -> Self {
         Self {
             at: ptr::null_mut(),
+            last: ptr::null_mut(),
             next: ptr::null_mut(),
+        }
+    }
+
+    /// Where it goes on behind `at`, whose next one is `next`; null: that was the last one.
+    fn behind(&self, at: *mut Link, next: *mut Link) -> *mut Link {
+        if at == self.last {
+            ptr::null_mut()
+        } else {
+            next
         }
     }
 }
@@ -143,13 +155,16 @@ impl Roster {
             // SAFETY: Invariant 2; marks are changed under the lock only.
             let here = unsafe { &mut *mark };
             if here.at == this {
-                here.at = next;
+                here.at = here.behind(this, next);
+            }
+            if here.last == this {
+                here.last = before;
             }
             mark = here.next;
         }
     }
 
-    /// Registers a mark, at the beginning of the list.
+    /// Registers a mark, at the beginning of the list, for what is on it now.
     ///
     /// # Safety
     ///
@@ -159,6 +174,7 @@ impl Roster {
         // SAFETY: The contract of this function.
         unsafe {
             (*mark).at = list.first;
+            (*mark).last = list.last;
             (*mark).next = list.marks;
         }
         list.marks = mark;
@@ -203,8 +219,8 @@ impl Roster {
             if at.is_null() {
                 return;
             }
-            // SAFETY: Invariant 1.
-            unsafe { (*mark).at = (*at).next.load(Relaxed) };
+            // SAFETY: Invariants 1 and 2.
+            unsafe { (*mark).at = (*mark).behind(at, (*at).next.load(Relaxed)) };
             if !f(at) {
                 return;
             }

@@ -2,7 +2,10 @@
 
 //! Numbers for everything that debugfs shows.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering::Relaxed}, //
+};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -15,4 +18,9 @@ pub(crate) fn next() -> u64 {
             return id;
         }
     }
+}
+
+/// All numbers that were used so far: that of whatever is listed by now is one of them.
+pub(crate) fn used() -> Range<u64> {
+    0..NEXT.load(Relaxed)
 }
