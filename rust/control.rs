@@ -163,7 +163,7 @@ impl Commands for Control {
                 last.outcome = Some(Err(errno));
                 last.told = Line::record("#");
                 if !word.is_empty() {
-                    last.told.text(word);
+                    last.told.foreign(word);
                 }
                 last.told.text(why);
                 Err(errno)

@@ -7,7 +7,7 @@
 # command that did half of what it says, freed code that runs, memory that grows.
 
 . /lib.sh
-ktap_plan 64
+ktap_plan 66
 
 tree=/sys/kernel/debug/softclock
 
@@ -160,6 +160,11 @@ mistakes() {
 t "each mistake has its errno, and changes nothing" mistakes
 beyond() { refused EINVAL "register eid=$(printf 'a\001b')" && refused EINVAL "register eid=$(printf '\303\244')"; }
 t "names with bytes that are not printable are refused" beyond
+# Fault: what somebody has written is a command to the terminal that control is read on, or ends its line.
+told() { fails tell "$1" 2>/dev/null && sed -n 3p $tree/control; }
+t "control shows bytes of a command that are not printable by their numbers" equal '# \x1b[2J\x0b\xc2\x85 is no command' \
+	"$(told "$(printf '\033[2J\013\302\205')")"
+t "and those of a name" equal '# a\x01b\\n' "$(told "$(printf 'register eid=a\001b\\n')" | cut -d ' ' -f 1-2)"
 
 # Whose they are: a service over sockets is in the namespace it was made in, that of the module's own probes in
 # the first. Faults: a namespace commands the services of another; one that has left is taken for a new one.

@@ -7,7 +7,10 @@
 
 #![forbid(unsafe_code)]
 
-use core::fmt;
+use core::{
+    ascii::escape_default,
+    fmt, //
+};
 
 /// The version of the format, bumped when a key changes its meaning or goes away.
 pub(crate) const FORMAT: u64 = 1;
@@ -23,6 +26,9 @@ impl Line {
     /// The longest line, its newline included: more than that of a portal with the longest names and numbers
     /// there are, of 644 bytes. Longer ones are cut, never split.
     pub(crate) const MAX: usize = 768;
+
+    /// The longest word of a stranger, as it is shown: what is said of it fits behind it.
+    const FOREIGN_MAX: usize = 512;
 
     /// Begins a record of `kind`.
     pub(crate) fn record(kind: &str) -> Self {
@@ -75,6 +81,24 @@ impl Line {
         self.key(key);
         // What does not fit is cut, which is no error.
         let _ = fmt::write(self, format_args!("{value}"));
+        self
+    }
+
+    /// Adds a word that anybody may have written. What is not printable ASCII is escaped: it could be a
+    /// command to a terminal, or look like the end of the line.
+    pub(crate) fn foreign(&mut self, word: &str) -> &mut Self {
+        self.push(b" ");
+        let end = self.len.saturating_add(Self::FOREIGN_MAX);
+        for byte in word.bytes() {
+            let shown = escape_default(byte);
+            if self.len.saturating_add(shown.len()) > end {
+                self.push(b"...");
+                break;
+            }
+            for byte in shown {
+                self.push(&[byte]);
+            }
+        }
         self
     }
 

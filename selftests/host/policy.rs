@@ -359,7 +359,7 @@ mod name {
 }
 
 mod text {
-    use crate::policy::text::Line;
+    use crate::policy::{command::LINE_MAX, text::Line};
 
     fn shown(line: &mut Line) -> String {
         String::from_utf8(line.end().to_vec()).unwrap()
@@ -390,6 +390,39 @@ mod text {
             shown(&mut Line::header("0123abcd", 7)),
             "format=1 abi=0123abcd now_ns=7\n"
         );
+    }
+
+    /// Fault: a terminal obeys what somebody has written, or takes it for the end of a line.
+    #[test]
+    fn what_strangers_write_is_shown_in_printable_characters() {
+        for (word, want) in [
+            ("dev=eth0", "dev=eth0"),
+            ("a~!#%", "a~!#%"),
+            ("\u{1b}[2J\u{7}\u{8}\u{7f}\0", r"\x1b[2J\x07\x08\x7f\x00"),
+            ("a\rb\u{b}c\u{c}d\ne", r"a\rb\x0bc\x0cd\ne"),
+            // The end of a line in other alphabets, and a command of one byte to some terminals.
+            ("\u{85}\u{2028}", r"\xc2\x85\xe2\x80\xa8"),
+            ("\u{e9}", r"\xc3\xa9"),
+            (r"\x1b", r"\\x1b"),
+        ] {
+            assert_eq!(
+                shown(Line::record("#").foreign(word)),
+                format!("# {want}\n")
+            );
+        }
+    }
+
+    /// Fault: a long word leaves no room for what is wrong with it.
+    #[test]
+    fn what_is_said_of_a_long_word_fits_behind_it() {
+        for (one, want) in [
+            ("w", "ww is no command"),
+            ("\u{1b}", r"\x1b... is no command"),
+        ] {
+            let word = one.repeat(LINE_MAX);
+            let line = shown(Line::record("#").foreign(&word).text("is no command"));
+            assert!(line.trim_end().ends_with(want), "{line}");
+        }
     }
 
     #[test]
