@@ -116,7 +116,13 @@ fn each_mistake_has_its_errno_and_its_word() {
             (Range, "tos=256"),
         ),
         ("route add dst=1.2.3.4 timeout=1 dev=", (Form, "dev=")),
+        ("route add dst=1.2.3.4 timeout=1 dev=.", (Form, "dev=.")),
         ("route add dst=1.2.3.4 timeout=1 dev=..", (Form, "dev=..")),
+        ("route add dst=1.2.3.4 timeout=1 dev=a:b", (Form, "dev=a:b")),
+        (
+            "route add dst=1.2.3.4 timeout=1 dev=\u{e9}",
+            (Form, "dev=\u{e9}"),
+        ),
         ("route add dst=1.2.3.4 timeout=1 dev=a/b", (Form, "dev=a/b")),
         (
             "route add dst=1.2.3.4 timeout=1 dev=a\0b",

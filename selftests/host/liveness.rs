@@ -89,6 +89,20 @@ fn each_command() {
             }),
         ),
         (
+            "policy patience=1ms",
+            Liveness::Change(Change {
+                patience: Some(Delta::from_millis(1)),
+                ..Change::default()
+            }),
+        ),
+        (
+            "policy patience=1h",
+            Liveness::Change(Change {
+                patience: Some(Delta::from_secs(3_600)),
+                ..Change::default()
+            }),
+        ),
+        (
             "policy removal=at-once",
             Liveness::Change(Change {
                 removal: Some(Removal::AtOnce),
@@ -204,7 +218,7 @@ fn each_mistake_has_its_errno_and_its_word() {
         ("policy window=16385", (Range, "window=16385")),
         ("policy patience=1d", (Form, "patience=1d")),
         ("policy patience=0", (Range, "patience=0")),
-        ("policy patience=2h", (Range, "patience=2h")),
+        ("policy patience=3601s", (Range, "patience=3601s")),
         (
             "portal add eid=e portal=[fe80::1%2]:860/udp",
             (Form, "portal=[fe80::1%2]:860/udp"),

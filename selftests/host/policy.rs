@@ -691,6 +691,8 @@ mod route {
         assert!(draining.is_draining() && draining.is_linked() && draining.is_running());
         let end = draining.ended();
         assert!(!end.is_running() && !end.is_draining() && end.is_linked() && end.is_bound());
+        // Busy is what executes, and what somebody waits for still, each by itself.
+        assert!(run.is_busy() && draining.is_busy() && !word.is_busy() && !end.is_busy());
         assert_eq!(end.stamp(), LAST_STAMP);
         assert!(end.refreshed(u64::MAX).stamp() == LAST_STAMP);
         assert_eq!(Word::from_bits(end.bits()), end);
