@@ -388,10 +388,12 @@ impl Plan {
     }
 
     /// On this CPU: its timer expires there, and a callback in interrupt context executes there. A
-    /// CPU that does not exist or is offline refuses the arm ([`Refusal::NoCpu`](crate::Refusal)); one
-    /// that goes offline later hands the callout to another. [`Hard`](crate::Hard) and
-    /// [`Precise`](crate::Precise) callouts are on the CPU that arms them: another one is refused in the
-    /// same way. `callout_reset_on(9)`.
+    /// CPU that does not exist or is offline refuses the arm ([`Refusal::NoCpu`](crate::Refusal)), and what
+    /// was armed stays; one that goes offline later hands the callout to another. `callout_reset_on(9)`.
+    ///
+    /// A [`Hard`](crate::Hard) or [`Precise`](crate::Precise) callout can be put on the CPU that arms it:
+    /// another one is refused in the same way, and so is this one while the callback executes on another
+    /// (where it executes in a worker: while it is sent there).
     #[must_use]
     pub const fn on(self, cpu: u32) -> Self {
         let mut when = self.0;

@@ -212,6 +212,12 @@ bool softclock_hrtimer_is_queued(struct hrtimer *timer)
 	return hrtimer_is_queued(timer);
 }
 
+/* With preemption off. */
+bool softclock_hrtimer_is_here(struct hrtimer *timer)
+{
+	return READ_ONCE(timer->base)->cpu_base->cpu == smp_processor_id();
+}
+
 void softclock_hrtimer_set_expires(struct hrtimer *timer, s64 ns)
 {
 	hrtimer_set_expires(timer, ns_to_ktime(ns));

@@ -174,8 +174,7 @@ impl Node {
     /// Arms the timer, replacing a pending run. Any context but NMI; never blocks.
     fn arm(&self, when: When, now: Instant) -> Arm {
         let mut state = self.state.lock();
-        // The lock keeps this thread where it is.
-        if !when.is_for_here() {
+        if !self.fits(when) {
             bump(&mut state.stats.refused);
             return Arm::Refused(Refusal::NoCpu);
         }
@@ -320,11 +319,18 @@ impl Node {
         self.state.lock().detached
     }
 
+    /// Whether it would expire where `when` wants it. Under the lock of the state, which keeps this thread where it
+    /// is. What is refused hereafter had nothing queued.
+    fn fits(&self, when: When) -> bool {
+        when.cpu.is_none() || when.is_for_here() && self.timer.comes_here()
+    }
+
     fn start(&self, state: &mut State, when: When, now: Instant) {
         state.due = when.due;
         bump(&mut state.stats.armed);
-        self.timer
-            .start(not_before(when.due, now), when.window.as_nanos());
+        let due = not_before(when.due, now);
+        let window = when.window.as_nanos();
+        self.timer.start(due, window, when.cpu.is_some());
     }
 
     /// What `before` still owed is gone: the queue entry too, so that an idle timer costs nothing.

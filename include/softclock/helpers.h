@@ -54,6 +54,7 @@ void softclock_map_leave(void *map);
 void softclock_map_wait(void *map);
 
 bool softclock_hrtimer_is_queued(struct hrtimer *timer);
+bool softclock_hrtimer_is_here(struct hrtimer *timer);
 void softclock_hrtimer_set_expires(struct hrtimer *timer, s64 ns);
 
 bool softclock_refcount_inc_not_zero(refcount_t *count);

@@ -56,7 +56,7 @@ pub enum Refusal {
     Shutdown,
     /// Another thread is draining it: once the run it waits for has ended, arming works again.
     Draining,
-    /// The CPU asked for does not exist, or is offline.
+    /// The CPU asked for does not exist or is offline, or the callout cannot be put there now.
     NoCpu,
     /// The guard shown is not that of the callout's lock.
     NotTheLock,

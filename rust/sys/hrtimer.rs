@@ -98,19 +98,34 @@ impl Timer {
         })
     }
 
-    /// Queues the timer for `due_ns`, or moves it there: up to `window_ns` later, never before. Any
-    /// context; raw locks may be held.
-    pub(crate) fn start(&self, due_ns: i64, window_ns: i64) {
+    /// Queues the timer for `due_ns`, or moves it there: up to `window_ns` later, never before. `pinned`: on this
+    /// CPU, where [`comes_here`](Self::comes_here) has said so. Any context; raw locks may be held.
+    pub(crate) fn start(&self, due_ns: i64, window_ns: i64, pinned: bool) {
         let window = window_ns.max(0) as u64;
+        let mode = if pinned {
+            self.mode | bindings::hrtimer_mode_HRTIMER_MODE_PINNED
+        } else {
+            self.mode
+        };
         // SAFETY: Invariant 1.
-        unsafe { bindings::hrtimer_start_range_ns(self.raw.get(), due_ns, window, self.mode) }
+        unsafe { bindings::hrtimer_start_range_ns(self.raw.get(), due_ns, window, mode) }
+    }
+
+    /// Whether the timer is queued on this CPU when it is started next, pinned: not where its callback executes
+    /// on another, for there it stays. Dequeues it in that case, for it may begin to expire at any moment. Under
+    /// the lock of who starts it, with preemption off.
+    pub(crate) fn comes_here(&self) -> bool {
+        // SAFETY: Invariant 1. What is neither queued nor executing stays so under the lock.
+        let executes = unsafe { bindings::hrtimer_try_to_cancel(self.raw.get()) } < 0;
+        // SAFETY: Invariant 1.
+        !executes || unsafe { b::softclock_hrtimer_is_here(self.raw.get()) }
     }
 
     /// As [`start`](Self::start), for the end of an expiry: the kernel queues the timer when that is over, which
     /// is cheaper. Unless somebody starts it before: then it is as they say.
     pub(crate) fn start_again(&self, due_ns: i64) {
         if self.is_queued() {
-            return self.start(due_ns, 0);
+            return self.start(due_ns, 0, false);
         }
         // SAFETY: Invariant 1. When a timer expires that is not queued only matters to who starts it, and
         // nobody does (invariant 3).

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hard callouts execute in the timer interrupt; the same object's others do not.
+//! Hard callouts execute in the timer interrupt; the same object's others do not. Where those are that have a
+//! timer of their own.
 
 use crate::{
     harness::{check, Case, Fault, Verdict},
-    subject::{pause_us, sleep_ms, sleep_until},
+    subject::{
+        other_cpu, pause_us, sleep_ms, sleep_until, spin_until, while_running, Act, Subject,
+    },
 };
-use softclock::{new_soft_lock, prelude::*, SoftLock};
+use kernel::cpu::CpuId;
+use softclock::{new_soft_lock, prelude::*, SoftLock, Unlocked};
 
 pub(crate) const CASES: &[&[Case]] = &[
     &[Case {
@@ -21,6 +25,32 @@ pub(crate) const CASES: &[&[Case]] = &[
         name: "callout-31 with interrupts off no hard callback runs either",
         run: not_through_hardlock,
     }],
+    &[
+        Case {
+            name: "callout-33 armed for here while it executes on another CPU: refused, and nothing lost (hard)",
+            run: refused_while_running::<Hard>,
+        },
+        Case {
+            name: "callout-33 armed for here while it executes on another CPU: refused, and nothing lost (precise soft)",
+            run: refused_while_running::<Precise<Soft>>,
+        },
+        Case {
+            name: "callout-33 pending on another CPU and armed for here, the callback runs here (hard)",
+            run: comes_here::<Hard>,
+        },
+        Case {
+            name: "callout-33 pending on another CPU and armed for here, the callback runs here (precise soft)",
+            run: comes_here::<Precise<Soft>>,
+        },
+        Case {
+            name: "callout-33 armed for the idle CPU that it is armed on, the callback runs there (hard)",
+            run: stays_on_idle::<Hard>,
+        },
+        Case {
+            name: "callout-33 armed for the idle CPU that it is armed on, the callback runs there (precise soft)",
+            run: stays_on_idle::<Precise<Soft>>,
+        },
+    ],
 ];
 
 /// An object with callouts of three kinds.
@@ -151,5 +181,77 @@ fn not_through_hardlock(_: &Task) -> Verdict {
     check!(sleep_until(2_000, || mixed.hards.load(Acquire) == 1));
     sleep_ms(2);
     check!(mixed.hards.load(Acquire) == 1);
+    Ok(())
+}
+
+fn refused_while_running<K: Unlocked>(_: &Task) -> Verdict {
+    while_running::<K>(Act::Hold, |subject| {
+        let callout = subject.callout::<K>();
+        let due = softclock::now() + Delta::from_millis(20);
+        let first = callout.arm_at(due);
+        let here = CpuId::current().as_u32();
+        let second = callout.arm(Plan::after(Delta::from_millis(1)).on(here));
+        if subject.ended.load(Acquire) == 1 {
+            return Err(Fault::Retry);
+        }
+        check!(first == Arm::New);
+        check!(second == Arm::Refused(Refusal::NoCpu));
+        subject.release.store(true, Release);
+        check!(sleep_until(2_000, || subject.ended.load(Acquire) == 2));
+        check!(subject.last_due_ns.load(Relaxed) == due.as_nanos());
+        sleep_ms(5);
+        check!(subject.runs() == 2);
+        Ok(())
+    })
+}
+
+/// Has a callout armed by a soft callback on another CPU, which is not this one then.
+fn arm_there<K: Unlocked>(subject: &Arc<Timed<Subject<K>>>, after: Delta) -> Result<u32, Fault> {
+    let cpu = other_cpu().ok_or(Fault::Skip("needs two CPUs"))?;
+    let armed = Arc::new(Atomic::new(0u64), GFP_KERNEL)?;
+    let (target, tell) = (subject.clone(), armed.clone());
+    let armer = Closure::<Soft>::new(softclock::owner!(), c"armer", move |_run| {
+        let arm = target.callout::<K>().arm(Plan::after(after).on(cpu));
+        tell.store(if arm == Arm::New { 1 } else { 2 }, Release);
+        Next::Stop
+    })?;
+    armer.callout().arm(Plan::after(Delta::ZERO).on(cpu));
+    let done = || armed.load(Acquire) != 0;
+    // Busy: the kernel would have timers of an idle CPU expire here.
+    check!(spin_until(100_000_000, done) || sleep_until(2_000, done));
+    check!(armed.load(Acquire) == 1);
+    Ok(cpu)
+}
+
+fn comes_here<K: Unlocked>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    let mut run = 0;
+    for _ in 0..100 {
+        arm_there(&subject, Delta::from_secs(9))?;
+        let here = CpuId::current().as_u32();
+        let plan = Plan::after(Delta::from_millis(1)).on(here);
+        match subject.callout::<K>().arm(plan) {
+            Arm::Replaced => {
+                run += 1;
+                check!(sleep_until(2_000, || subject.ended.load(Acquire) == run));
+                check!(subject.last_cpu.load(Relaxed) == here);
+            }
+            // This thread has moved in between.
+            Arm::Refused(Refusal::NoCpu) => check!(subject.timer.stop() == Stop::Cancelled),
+            _ => check!(false),
+        }
+    }
+    check!(run > 0);
+    Ok(())
+}
+
+fn stays_on_idle<K: Unlocked>(_: &Task) -> Verdict {
+    let subject = Subject::<K>::new(Act::Nothing, None)?;
+    for run in 1..=20 {
+        let cpu = arm_there(&subject, Delta::from_millis(20))?;
+        let done = || subject.ended.load(Acquire) == run;
+        check!(spin_until(100_000_000, done) || sleep_until(2_000, done));
+        check!(subject.last_cpu.load(Relaxed) == cpu);
+    }
     Ok(())
 }
