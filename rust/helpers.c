@@ -9,6 +9,7 @@
 #include <linux/irq_work.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
+#include <linux/percpu.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
@@ -60,6 +61,24 @@ void softclock_raw_lock_irq(raw_spinlock_t *lock)
 void softclock_raw_unlock_irq(raw_spinlock_t *lock)
 {
 	raw_spin_unlock_irq(lock);
+}
+
+void softclock_raw_unlock(raw_spinlock_t *lock)
+{
+	raw_spin_unlock(lock);
+}
+
+static DEFINE_PER_CPU(struct softclock_nest, softclock_nests);
+
+/* This CPU's. */
+struct softclock_nest *softclock_nest(void)
+{
+	return this_cpu_ptr(&softclock_nests);
+}
+
+bool softclock_irqs_were_on(unsigned long flags)
+{
+	return !irqs_disabled_flags(flags);
 }
 
 void softclock_raw_assert_held(raw_spinlock_t *lock)

@@ -107,7 +107,8 @@ use crate::{
     },
     sys::{
         context::Task,
-        lock::{RawIrq, SoftBh},
+        hard_lock::HardIrq,
+        lock::SoftBh,
         rwlock::{SoftRw, TaskRw},
         target::Timed, //
     },
@@ -123,10 +124,12 @@ use kernel::{
 pub use crate::sys::rwlock::{ReadBackend, ReadGuard, ReadLock};
 
 /// How a [`HardLock`] works: `raw_spin_lock_irqsave`.
-pub type HardBackend = RawIrq;
+pub type HardBackend = HardIrq;
 
 /// A spinlock that callbacks of every kind can take: raw, with interrupts off. Hold it for a few hundred
 /// instructions. On PREEMPT_RT nothing under it may take another kind of lock, allocate or wake.
+///
+/// Guards of several may be dropped in any order: interrupts are off until the last one is.
 pub type HardLock<T> = Lock<T, HardBackend>;
 
 /// How a [`SoftLock`] works: `spin_lock_bh`.

@@ -11,6 +11,7 @@ pub(crate) mod context;
 pub(crate) mod debugfs;
 pub(crate) mod firing;
 pub(crate) mod global;
+pub(crate) mod hard_lock;
 pub(crate) mod hrtimer;
 pub(crate) mod late;
 pub(crate) mod lock;

@@ -39,16 +39,16 @@
 use crate::{
     callout::{Callout, CalloutOf, OnExpire},
     context::Expiry,
-    locked::HardLock,
     policy::{
         deadline::{Delta, Instant},
         life::{Arm, Next},
     },
-    sys::{context::Task, module::Owner, target::Timed},
+    sys::{context::Task, lock::RawLock, module::Owner, target::Timed},
     Hub,
 };
 use kernel::{
     prelude::*,
+    static_lock_class,
     sync::{
         atomic::{Atomic, Relaxed},
         Arc,
@@ -118,7 +118,7 @@ struct Slot {
     #[pin]
     callout: Callout<Self, Task>,
     #[pin]
-    state: HardLock<State>,
+    state: RawLock<State>,
     giant: Option<Giant>,
 }
 
@@ -212,12 +212,16 @@ impl Table {
             let slot = Timed::new(try_pin_init!(Slot {
                 // It calls what `timeout` has let in.
                 callout <- Callout::ours(owner, name),
-                state <- crate::new_hard_lock!(State {
-                    turn: 0,
-                    call: None,
-                    due: Instant::BOOT,
-                    busy: false,
-                }),
+                state <- RawLock::new(
+                    State {
+                        turn: 0,
+                        call: None,
+                        due: Instant::BOOT,
+                        busy: false,
+                    },
+                    c"softclock_timeout",
+                    static_lock_class!(),
+                ),
                 giant,
             }))?;
             slots.push(slot, GFP_KERNEL)?;

@@ -30,6 +30,16 @@ void softclock_raw_unlock_irq(raw_spinlock_t *lock);
 void softclock_raw_assert_held(raw_spinlock_t *lock);
 raw_spinlock_t *softclock_raw_lock_named(raw_spinlock_t **name,
 					 unsigned long *flags);
+void softclock_raw_unlock(raw_spinlock_t *lock);
+
+/* How many drivers' locks a CPU holds, and how interrupts were before the first. */
+struct softclock_nest {
+	unsigned int depth;
+	unsigned long flags;
+};
+
+struct softclock_nest *softclock_nest(void);
+bool softclock_irqs_were_on(unsigned long flags);
 unsigned long softclock_irq_save(void);
 void softclock_irq_restore(unsigned long flags);
 

@@ -31,8 +31,9 @@ pub(super) mod raw {
     };
 }
 
-/// The lock backend: `raw_spin_lock_irqsave`.
-pub enum RawIrq {}
+/// The lock backend: `raw_spin_lock_irqsave`. Its guards are dropped in the reverse order of locking: what drivers
+/// get is [`HardIrq`](super::hard_lock::HardIrq).
+pub(crate) enum RawIrq {}
 
 /// The lock backend: `spin_lock_bh`.
 pub enum SoftBh {}
@@ -81,7 +82,7 @@ unsafe impl Backend for RawIrq {
 ///
 /// The lock was initialised.
 #[inline(never)]
-unsafe fn assert_raw_is_held(ptr: *mut bindings::raw_spinlock_t) {
+pub(super) unsafe fn assert_raw_is_held(ptr: *mut bindings::raw_spinlock_t) {
     // SAFETY: The contract of this function.
     unsafe { b::softclock_raw_assert_held(ptr) }
 }

@@ -25,6 +25,10 @@ pub(crate) const CASES: &[&[Case]] = &[
         name: "callout-31 with interrupts off no hard callback runs either",
         run: not_through_hardlock,
     }],
+    &[Case {
+        name: "callout-31 of two hard locks the first is given back first: interrupts stay off, then are on",
+        run: crossed_hardlocks,
+    }],
     &[
         Case {
             name: "callout-33 armed for here while it executes on another CPU: refused, and nothing lost (hard)",
@@ -180,6 +184,29 @@ fn not_through_hardlock(_: &Task) -> Verdict {
     check!(hards == 0);
     check!(sleep_until(2_000, || mixed.hards.load(Acquire) == 1));
     sleep_ms(2);
+    check!(mixed.hards.load(Acquire) == 1);
+    Ok(())
+}
+
+fn crossed_hardlocks(_: &Task) -> Verdict {
+    let mixed = mixed(false)?;
+    pin_init::stack_pin_init!(let first = softclock::new_hard_lock!(()));
+    pin_init::stack_pin_init!(let second = softclock::new_hard_lock!(()));
+    let outer = first.lock();
+    let inner = second.lock();
+    drop(outer);
+    mixed.callout::<Hard>().arm_after(Delta::from_micros(100));
+    pause_us(1_000);
+    let inside = mixed.hards.load(Acquire);
+    drop(inner);
+    // Awake: whoever sleeps has interrupts on.
+    for _ in 0..2_000 {
+        if mixed.hards.load(Acquire) == 1 {
+            break;
+        }
+        pause_us(100);
+    }
+    check!(inside == 0);
     check!(mixed.hards.load(Acquire) == 1);
     Ok(())
 }
