@@ -112,6 +112,16 @@ pub(crate) const CASES: &[&[Case]] = &[
         "callout-10 TRYLOCK: an expiry does not wait, and after a stop it does not even try",
         stop_trying
     ),
+    &[
+        Case {
+            name: "callout-10 stopped in the walk's hands, it does not touch its lock (soft, softlock)",
+            run: stop_taken::<Bound<Soft, SoftBackend>>,
+        },
+        Case {
+            name: "callout-10 stopped in the walk's hands, it does not touch its lock (soft, softlock, try)",
+            run: stop_taken::<Tried<Soft, SoftBackend>>,
+        },
+    ],
     &trying!(
         "callout-11 TRYLOCK: re-arm while the expiry tries: Replaced, one run",
         rearm_waiting
@@ -427,6 +437,39 @@ fn stop_trying<F: Flavour>(_: &Task) -> Verdict {
         check!(*port.lock.lock() == 0);
         Ok(())
     })
+}
+
+/// Cancelled by the callback before it in the same granule: taken from the wheel already.
+fn stop_taken<F: Flavour<Kind = Soft>>(task: &Task) -> Verdict {
+    let port = Port::<F>::new(false)?;
+    let cancelled = Arc::new(Atomic::new(0u64), GFP_KERNEL)?;
+    let (target, count) = (port.clone(), cancelled.clone());
+    let first = Closure::<Soft>::new(softclock::owner!(), c"first", move |_run| {
+        let was = target.timer.drain_async() == Stop::Cancelled;
+        count.fetch_add(u64::from(was), Relaxed);
+        Next::Stop
+    })?;
+    for _ in 0..50 {
+        let before = (cancelled.load(Relaxed), port.asked.load(Acquire));
+        let here = CpuId::current().as_u32();
+        let soon = Plan::after(Delta::from_millis(2)).on(here);
+        let guard = port.lock.lock();
+        first.callout().arm(soon);
+        port.callout::<Locked<Soft>>().arm(soon, &guard);
+        drop(guard);
+        // Nobody: every look at the lock counts.
+        port.holder.store(1, Release);
+        check!(sleep_until(2_000, || !first.callout().is_pending()));
+        check!(first.callout().drain(task).is_ok());
+        check!(port.timer.drain(task).is_ok());
+        port.holder.store(0, Release);
+        // Unless this thread was held up between its arms.
+        if cancelled.load(Relaxed) > before.0 {
+            check!(port.asked.load(Acquire) == before.1);
+        }
+    }
+    check!(cancelled.load(Relaxed) > 0);
+    Ok(())
 }
 
 fn run_after_trying<F: Flavour>(_: &Task) -> Verdict {

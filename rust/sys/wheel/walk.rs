@@ -219,7 +219,12 @@ impl Walk {
             now: Some(granule),
         };
         let target = entry.target();
-        let next = self.execute(entry, target, &Firing::waiting(due, &waiting));
+        // Stopped since: not even its lock is touched.
+        let next = if this.is_pending() {
+            self.execute(entry, target, &Firing::waiting(due, &waiting))
+        } else {
+            Next::Stop
+        };
         end(entry, target, next);
     }
 }
