@@ -193,7 +193,11 @@ impl<'a, C: Context> Expiry<'a, C> {
         }
     }
 
-    /// The deadline of this run.
+    /// The deadline of this run: what it was armed for last, or what the callback returned last.
+    ///
+    /// Of a callout on the wheel ([`Kind`]) it can be another one's, though the run is that of the arm which won:
+    /// where two CPUs arm it at the same moment, or one does while the callback returns another deadline. Then it
+    /// may be the loser's.
     pub fn due(&self) -> Instant {
         self.firing.due
     }
@@ -204,7 +208,8 @@ impl<'a, C: Context> Expiry<'a, C> {
         self.firing.began()
     }
 
-    /// How long after the deadline the callback was called.
+    /// How long after the deadline the callback was called. Not negative, unless [`due`](Self::due) is that of a
+    /// later arm which lost.
     pub fn lateness(&self) -> Delta {
         self.firing.began().since(self.firing.due)
     }

@@ -61,6 +61,10 @@ pub(crate) const CASES: &[&[Case]] = &[
         pending_rearmed
     ),
     &all!(
+        "armed in its callback, which returns another deadline: the next run is told that of the arm",
+        told_what_won
+    ),
+    &all!(
         "callout-23 a delay of 0, -1 or the minimum runs soon",
         tiny_delays
     ),
@@ -102,6 +106,20 @@ fn stop_idle<K: Unlocked>(_: &Task) -> Verdict {
 fn drain_idle<K: Unlocked>(task: &Task) -> Verdict {
     let subject = Subject::<K>::new(Act::Nothing, None)?;
     check!(subject.timer.drain(task) == Ok(Drain::Idle));
+    Ok(())
+}
+
+fn told_what_won<K: Unlocked>(_: &Task) -> Verdict {
+    for returned in [Delta::from_micros(10), Delta::from_secs(3_600)] {
+        let subject = Subject::<K>::new(Act::ArmForLater, Some(returned))?;
+        let due = softclock::now() + Delta::from_millis(2);
+        subject.callout::<K>().arm_at(due);
+        check!(sleep_until(2_000, || subject.ended.load(Acquire) == 2));
+        let armed = due + Delta::from_millis(20);
+        check!(subject.last_due_ns.load(Relaxed) == armed.as_nanos());
+        check!(subject.early.load(Relaxed) == 0);
+        check!(!subject.timer.is_pending());
+    }
     Ok(())
 }
 

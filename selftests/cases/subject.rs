@@ -28,6 +28,8 @@ pub(crate) enum Act {
     RearmAndHold,
     /// Stop this callout, then arm it.
     StopAndArm,
+    /// Arm this callout for 20 ms after its deadline; the next run does no more.
+    ArmForLater,
     /// Stop this callout, then ask for another run by what is returned.
     StopAndReturn,
     /// Wait for this very run.
@@ -175,7 +177,7 @@ impl<K: Unlocked> OnExpire<K> for Subject<K> {
         this.ended.fetch_add(1, Release);
         if this.act == Act::ReturnPast && this.runs() < 1_000 {
             Next::At(Instant::BOOT)
-        } else if this.again_ns < 0 {
+        } else if this.again_ns < 0 || (this.act == Act::ArmForLater && this.runs() > 1) {
             Next::Stop
         } else {
             Next::After(Delta::from_nanos(this.again_ns))
@@ -206,6 +208,12 @@ fn act<K: Unlocked>(this: ArcBorrow<'_, Timed<Subject<K>>>) {
                 this.see(SAW_RUNNING, this.timer.stop() == Stop::Running);
                 let arm = this.callout::<K>().arm_after(Delta::from_millis(1));
                 this.see(SAW_NEW, arm == Arm::New);
+            }
+        }
+        Act::ArmForLater => {
+            if this.runs() == 1 {
+                let due = Instant::from_nanos(this.last_due_ns.load(Relaxed));
+                this.callout::<K>().arm_at(due + Delta::from_millis(20));
             }
         }
         Act::StopAndReturn => {

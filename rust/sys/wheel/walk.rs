@@ -285,7 +285,10 @@ fn sort(hold: &mut Hold, bucket: Bucket, granule: u64) {
 fn end(entry: Ptr, target: Target, next: Next) {
     let due = wish(next);
     if let Some(due) = due {
-        entry.entry().due.store(due.as_nanos(), Relaxed);
+        // Where an arm has won already, the deadline is that of the arm.
+        if !entry.entry().word().is_armed() {
+            entry.entry().due.store(due.as_nanos(), Relaxed);
+        }
     }
     match protocol::let_go(&Kernel, entry, due.map(granule_of)) {
         Some(was) => tell(entry, target, was),
