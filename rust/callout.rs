@@ -25,6 +25,9 @@
 //!   callout in it, and the object is never dropped in the middle of a run: when a run held the last
 //!   reference, the object is dropped soon after, in task context. Otherwise it is dropped where the
 //!   last [`Arc`] is, which must be a context in which the kernel can free memory; that never waits.
+//! - `Arc::into_unique_or_drop` gives up the last [`Arc`] for a moment, and then has it back: a run that comes due
+//!   just then is lost, as if it had been stopped, and the callout is idle. Call it for what is not pending, or
+//!   arm again afterwards.
 //! - A module can be unloaded at any time. What it forgot is shut down, drained, and named in the log.
 //! - Nothing is allocated to arm, stop or run.
 //!

@@ -16,7 +16,7 @@
 //! INVARIANT 3: a [`Held`] owns one reference.
 //! INVARIANT 4: nobody can reach `&mut T` of a shared `Timed<T>`. Not even through
 //! `Arc::into_unique_or_drop`, which would believe itself alone: `Timed` is `!Unpin` and gives out
-//! shared references only.
+//! shared references only. (It passes through a count of zero: who wants a reference then gets none.)
 
 mod part;
 mod weak;
