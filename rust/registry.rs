@@ -162,7 +162,6 @@ impl Client {
             state.last_reader = Some(Reader::new(self.owned.clone())?);
             state.module = owner.id();
             state.leaving = false;
-            self.owned.roster.close(false);
         }
         Ok(())
     }
@@ -365,7 +364,7 @@ impl Registry {
             state.last_reader.take()
         };
         // A callout that is armed for the first time from here on, by a callback that runs still, is shut.
-        client.owned.roster.close(true);
+        client.owned.roster.turn_over();
         self.for_each_of(&client, |node| Node::owner_left(node, task));
         if let Some(mut reader) = reader {
             reader.rewind();
@@ -425,7 +424,7 @@ impl Registry {
         let entry = RBTreeNode::new(key, fresh.clone(), GFP_KERNEL)?;
         let mut tables = self.tables.lock();
         // Under the lock: one that goes from here on is found, and ended, by `leave`.
-        if !owner.is_here() {
+        if !owner.is_still(fresh.name()) {
             return Err(ENODEV);
         }
         let known = tables.clients.values().find(|c| c.name() == fresh.name());

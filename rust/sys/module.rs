@@ -82,9 +82,12 @@ impl Owner {
         ModuleId(self.0 as usize)
     }
 
-    /// Whether its module is loaded, or about to be initialised. Any context but NMI.
-    pub(crate) fn is_here(self) -> bool {
-        here::read(self.0, |_| ()).is_some()
+    /// Whether its module is there, loaded or about to be initialised, and is the one of this name: others
+    /// may come to lie at its address. Any context but NMI.
+    pub(crate) fn is_still(self, name: &str) -> bool {
+        // SAFETY: Invariant 1 of `here`: it is a module that is there.
+        let now = here::read(self.0, |module| unsafe { ModuleName::of(module) });
+        now.is_some_and(|now| now.as_str() == name)
     }
 
     /// Whether `address` (code or data) is part of the module; a module that was unloaded has none. Any

@@ -37,8 +37,8 @@ struct List {
     first: *mut Link,
     last: *mut Link,
     marks: *mut Mark,
-    /// The client is leaving: what is added may not do anything any more.
-    closed: bool,
+    /// How often the client has left: what was made before may not do anything any more.
+    turn: u64,
 }
 
 // SAFETY: The pointers are used under the lock only.
@@ -85,7 +85,7 @@ impl Roster {
             first: ptr::null_mut(),
             last: ptr::null_mut(),
             marks: ptr::null_mut(),
-            closed: false,
+            turn: 0,
         };
         pin_init!(Self {
             list <- RawLock::new(empty, c"softclock_roster", static_lock_class!()),
@@ -93,22 +93,32 @@ impl Roster {
         })
     }
 
-    /// From here on it says that it is closed to whoever adds something; what was added before is there for
-    /// every reader that begins now. Or it is open again.
-    pub(crate) fn close(&self, closed: bool) {
-        self.list.lock().closed = closed;
+    /// The turn of what is made now.
+    pub(crate) fn turn(&self) -> u64 {
+        self.list.lock().turn
     }
 
-    /// Puts a link at the end, unless it is on the list. `first` is called under the lock, and is told whether
-    /// the roster is closed.
+    /// The client leaves: what was made until now and comes later is refused, also when the client is there
+    /// again; what was added before is there for every reader that begins now.
+    pub(crate) fn turn_over(&self) {
+        let mut list = self.list.lock();
+        list.turn = list.turn.wrapping_add(1);
+    }
+
+    /// Puts a link at the end, unless it is on the list, or is of an earlier `turn`: then it is listed
+    /// nowhere, for readers use its operations, which may be gone. `first` is called under the lock, and is
+    /// told whether that is so.
     ///
     /// # Safety
     ///
     /// Invariant 1 holds for `link`.
-    pub(crate) unsafe fn add(&self, link: &Link, first: impl FnOnce(bool)) {
+    pub(crate) unsafe fn add(&self, link: &Link, turn: u64, first: impl FnOnce(bool)) {
         let mut list = self.list.lock();
         if !link.prev.load(Relaxed).is_null() {
             return;
+        }
+        if turn != list.turn {
+            return first(true);
         }
         let this = ptr::from_ref(link).cast_mut();
         let last = list.last;
@@ -123,7 +133,7 @@ impl Roster {
         }
         link.next.store(ptr::null_mut(), Relaxed);
         list.last = this;
-        first(list.closed);
+        first(false);
     }
 
     /// Takes a link off the list; harmless when it is not there.

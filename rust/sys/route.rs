@@ -319,8 +319,8 @@ unsafe impl Part for Entry {
         let _ = object.expose_provenance();
         // SAFETY: Invariant 1: the entry's drop takes it off.
         unsafe {
-            // One that comes late is refused by its queue, which is destroyed.
-            self.kin.owner.roster.add(&self.link, |_closed| {
+            // One that comes late is refused by its queue, which is destroyed: this roster is of one turn.
+            self.kin.owner.roster.add(&self.link, 0, |_stale| {
                 self.change(Word::bound);
             });
         }

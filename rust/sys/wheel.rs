@@ -184,14 +184,20 @@ impl Entry {
         let id = ids::next();
         // SAFETY: Invariant 2: the entry's drop takes it off.
         unsafe {
-            self.kin.owner.roster.add(&self.link, |closed| {
-                if closed {
-                    // Whoever ends what its module has left may be past it.
-                    protocol::shut(&Kernel, self.ptr());
-                }
-                self.id_high.store((id >> 32) as u8, Relaxed);
-                self.id_low.store(id as u32, Release);
-            });
+            self.kin
+                .owner
+                .roster
+                .add(&self.link, self.kin.turn, |stale| {
+                    if stale && self.is_bound() {
+                        return;
+                    }
+                    if stale {
+                        // Whoever ends what its module has left may be past it.
+                        protocol::shut(&Kernel, self.ptr());
+                    }
+                    self.id_high.store((id >> 32) as u8, Relaxed);
+                    self.id_low.store(id as u32, Release);
+                });
         }
     }
 

@@ -18,23 +18,27 @@ pub(crate) struct Kin {
     pub(crate) owner: Arc<Owned>,
     pub(crate) name: Name,
     pub(crate) place: Place,
+    /// When of its client's turns it was made.
+    pub(crate) turn: u64,
     /// Callbacks begun, or sent to a worker or a lock.
     pub(crate) fired: AtomicU64,
 }
 
 impl Kin {
-    /// Task context; may block.
+    /// Task context; may block. Where the client is known not to leave meanwhile.
     pub(crate) fn new(
         ops: &'static Ops,
         owner: Arc<Owned>,
         name: Name,
         place: Place,
     ) -> Result<Arc<Self>> {
+        let turn = owner.roster.turn();
         let kin = Self {
             ops,
             owner,
             name,
             place,
+            turn,
             fired: AtomicU64::new(0),
         };
         Ok(Arc::new(kin, GFP_KERNEL)?)
