@@ -123,9 +123,15 @@ pub(super) fn soft<'a, R: Send + Sync + 'static>(
     queue: u64,
     flags: Flags,
 ) -> Result<TimerRef<'a, Soft>> {
-    timers.owned(action)?;
-    let entry = timers.pool.timer(action, queue, &timers.soft, flags)?;
-    Ok(reference(entry))
+    let may = || timers.owned(action);
+    let pool = &timers.pool;
+    Ok(reference(pool.timer(
+        action,
+        queue,
+        &timers.soft,
+        flags,
+        may,
+    )?))
 }
 
 /// The timer of an action in a task.
@@ -135,9 +141,15 @@ pub(super) fn task<'a, R: Send + Sync + 'static>(
     queue: u64,
     flags: Flags,
 ) -> Result<TimerRef<'a, Task>> {
-    timers.owned(action)?;
-    let entry = timers.pool.timer(action, queue, &timers.task, flags)?;
-    Ok(reference(entry))
+    let may = || timers.owned(action);
+    let pool = &timers.pool;
+    Ok(reference(pool.timer(
+        action,
+        queue,
+        &timers.task,
+        flags,
+        may,
+    )?))
 }
 
 fn reference<K>(entry: &Entry) -> TimerRef<'_, K> {
@@ -148,7 +160,7 @@ fn reference<K>(entry: &Entry) -> TimerRef<'_, K> {
 }
 
 impl<R: Send + Sync + 'static> RouteTimers<R> {
-    /// An action is there as long as the owner's module is.
+    /// An action is there as long as the owner's module is. Asked once for each timer.
     fn owned<K: QueueKind>(&self, action: &'static Act<R, K>) -> Result {
         is_of(self.owner, core::ptr::from_ref(action) as usize)
     }

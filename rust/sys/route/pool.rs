@@ -133,14 +133,15 @@ impl<R> Pool<R> {
         }
     }
 
-    /// The timer for an action and a queue (0: any), made where there is none yet. Bound pools only; any
-    /// context but NMI that `flags` fit.
+    /// The timer for an action and a queue (0: any), made where there is none yet and `may` allows it. Bound
+    /// pools only; any context but NMI that `flags` fit.
     pub(crate) fn timer<K>(
         &self,
         action: &'static R::Action,
         queue: u64,
         kin: &PoolKin<R, K>,
         flags: Flags,
+        may: impl FnOnce() -> Result,
     ) -> Result<&Entry>
     where
         R: Apart<K>,
@@ -149,7 +150,10 @@ impl<R> Pool<R> {
         let key = Key { action, queue };
         match self.find(key) {
             Some(entry) => Ok(entry),
-            None => self.make(key, &kin.kin, flags),
+            None => {
+                may()?;
+                self.make(key, &kin.kin, flags)
+            }
         }
     }
 
