@@ -25,26 +25,26 @@ pub enum HardIrq {}
 // SAFETY: A raw spinlock admits one owner at a time; `relock` is the default, which locks again.
 unsafe impl Backend for HardIrq {
     type State = bindings::raw_spinlock_t;
-    type GuardState = ();
+    type GuardState = c_ulong;
 
     unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
         // SAFETY: `ptr` is valid for writes, `name` and `key` for ever: the contract of `init`.
         unsafe { b::softclock_raw_lock_init(ptr, name, key) }
     }
 
-    unsafe fn lock(ptr: *mut Self::State) {
+    unsafe fn lock(ptr: *mut Self::State) -> c_ulong {
         // SAFETY: The lock was initialised: the contract of `lock`.
-        enter(unsafe { raw::lock_irqsave(ptr) });
+        enter(unsafe { raw::lock_irqsave(ptr) })
     }
 
-    unsafe fn try_lock(ptr: *mut Self::State) -> Option<()> {
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<c_ulong> {
         let mut flags = 0;
         // SAFETY: The lock was initialised: the contract of `try_lock`.
         unsafe { b::softclock_raw_trylock_irqsave(ptr, &mut flags) }.then(|| enter(flags))
     }
 
-    unsafe fn unlock(ptr: *mut Self::State, _guard_state: &()) {
-        match leave() {
+    unsafe fn unlock(ptr: *mut Self::State, guard_state: &c_ulong) {
+        match leave(*guard_state) {
             // SAFETY: The caller owns the lock, and so has interrupts off; `flags` are those of the first guard.
             Some(flags) => unsafe { raw::unlock_irqrestore(ptr, flags) },
             // SAFETY: The caller owns the lock.
@@ -61,9 +61,9 @@ unsafe impl Backend for HardIrq {
     }
 }
 
-/// Counts a guard, before which interrupts were as `flags` say.
+/// Counts a guard, before which interrupts were as `flags` say; gives these.
 #[inline(always)]
-fn enter(flags: c_ulong) {
+fn enter(flags: c_ulong) -> c_ulong {
     // SAFETY: Invariant 1: the caller has locked.
     let nest = unsafe { &mut *b::softclock_nest() };
     // They were on: then no guard is held here, and what is counted was forgotten or slept under.
@@ -73,13 +73,18 @@ fn enter(flags: c_ulong) {
     } else {
         nest.depth = nest.depth.wrapping_add(1);
     }
+    flags
 }
 
-/// Counts a guard less; gives the flags to restore where it was the last.
+/// Counts a guard less, which found `own`; gives the flags to restore where it was the last.
 #[inline(always)]
-fn leave() -> Option<c_ulong> {
+fn leave(own: c_ulong) -> Option<c_ulong> {
     // SAFETY: Invariant 1: the caller has not unlocked yet.
     let nest = unsafe { &mut *b::softclock_nest() };
+    if nest.depth == 0 {
+        // The count was lost, for interrupts were on meanwhile: somebody slept, or had softirqs on again.
+        return were_on(own).then_some(own);
+    }
     let last = nest.depth == 1;
     nest.depth = nest.depth.saturating_sub(1);
     last.then_some(nest.flags)
