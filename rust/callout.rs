@@ -49,15 +49,16 @@
 //! | callout(9) | here |
 //! |---|---|
 //! | `callout_init(c, mpsafe)` | [`Callout::new`]; with Giant: [`timeout::giant`](crate::timeout::giant) |
-//! | `callout_init_mtx`, `callout_init_rw`, `callout_init_rm` and their flags | [`locked`](crate::locked) |
-//! | `callout_reset`, `callout_schedule` | [`Handle::arm_after`]; the function is that of the type |
+//! | `callout_init_mtx`, `callout_init_rw`, `callout_init_rm` and their flags | [`locked`](crate::locked), which says why a `SpinLock` of the kernel crate is none of these locks |
+//! | `callout_reset`, `callout_schedule` | [`Handle::arm_after`], also to re-arm: then it answers `Replaced`; the function is that of the type |
 //! | `callout_reset_sbt`, `callout_schedule_sbt` | [`Handle::arm`] and a [`Plan`] |
 //! | `sbt`, `C_ABSOLUTE` | [`Plan::after`], [`Plan::at`], [`Handle::arm_at`] |
 //! | `precision`, `C_PREL` | [`Plan::within`], [`Plan::within_fraction`] |
 //! | `callout_when`, `C_PRECALC` | [`Plan::when`]; a plan is absolute |
 //! | `C_HARDCLOCK` | none: there is no tick to align to |
+//! | `C_CATCH` | none: it is of `pause_sbt(9)`, and nothing here sleeps |
 //! | `C_DIRECT_EXEC` | [`Hard`](crate::Hard) |
-//! | `callout_*_on`, `callout_*_curcpu` | [`Plan::on`] |
+//! | `callout_*_on`, `callout_*_curcpu` | [`Plan::on`]; direct execution on this CPU only, for the kernel starts its timers there |
 //! | `callout_stop` | [`Callout::stop`] |
 //! | `callout_drain` | [`Callout::drain`] |
 //! | `callout_async_drain` | [`Callout::drain_async`] |
@@ -141,7 +142,8 @@ impl_embeds! {
 ///
 /// See the [module's](self).
 pub trait OnExpire<K: Kind>: Send + Sync + Sized + 'static {
-    /// The callback. Softirq context for [`Soft`](crate::Soft): it may not sleep, and on PREEMPT_RT
+    /// The callback. Hard interrupt context for [`Hard`](crate::Hard), with interrupts off: a few hundred
+    /// instructions. Softirq context for [`Soft`](crate::Soft): it may not sleep, and on PREEMPT_RT
     /// it is a thread of the lowest real-time priority. Task context for [`Task`]: it may sleep.
     ///
     /// `this` is alive throughout, and may be kept: `Arc::from(this)`. What a softirq callback shares
@@ -277,7 +279,8 @@ impl<T, K: Kind> Callout<T, K> {
         self.engine.shutdown(task)
     }
 
-    /// Whether a run is owed: it was armed and the callback has not begun. Any context but NMI.
+    /// Whether a run is owed: it was armed and the callback has not begun. Any context but NMI; never
+    /// blocks.
     /// `callout_pending(9)`.
     pub fn is_pending(&self) -> bool {
         self.engine.is_pending()
@@ -291,24 +294,25 @@ impl<T, K: Kind> Callout<T, K> {
     }
 
     /// Whether it was armed and neither stopped, drained nor deactivated since; that its callback has
-    /// begun, or ended, changes nothing. Any context but NMI. `callout_active(9)`, for drivers that
+    /// begun, or ended, changes nothing. Any context but NMI; never blocks. `callout_active(9)`, for drivers that
     /// follow the manual's recipe; the answers of [`stop`](Self::stop) make it superfluous.
     pub fn is_active(&self) -> bool {
         self.engine.is_active()
     }
 
-    /// Makes [`is_active`](Self::is_active) false; a run that is owed stays so. Any context but NMI.
+    /// Makes [`is_active`](Self::is_active) false; a run that is owed stays so. Any context but NMI; never
+    /// blocks.
     /// `callout_deactivate(9)`.
     pub fn deactivate(&self) {
         self.engine.deactivate();
     }
 
-    /// Whether it was shut down. Any context but NMI.
+    /// Whether it was shut down. Any context but NMI; never blocks.
     pub fn is_shut(&self) -> bool {
         self.engine.is_shut()
     }
 
-    /// The number debugfs shows for it; never used twice while softclock is loaded.
+    /// The number debugfs shows for it; never used twice while softclock is loaded. Any context; never blocks.
     pub fn id(&self) -> u64 {
         self.engine.id()
     }
@@ -356,7 +360,7 @@ impl<T, K: Unlocked> Handle<'_, T, K> {
 
 /// When, how exactly and where a callout is to run. `callout_when(9)`.
 ///
-/// A plan can be made once and used often; it is absolute.
+/// A plan can be made once and used often; it is absolute. Any context; nothing of it blocks.
 #[derive(Clone, Copy)]
 pub struct Plan(pub(crate) When);
 
@@ -405,7 +409,8 @@ impl Plan {
     }
 
     /// The instant at which the wheel runs it, if nothing holds it up: never before the deadline, and
-    /// at the beginning of a granule of 65.5 us. `callout_when(9)`.
+    /// at the beginning of a granule of 65.5 us. A [`Precise`](crate::Precise) or [`Hard`](crate::Hard) one
+    /// may run from its deadline on. `callout_when(9)`.
     pub const fn when(self) -> Instant {
         self.0.planned()
     }

@@ -203,7 +203,7 @@ impl<'a, C: Context> Expiry<'a, C> {
     }
 
     /// When the callback was called: more exactly, when it asked this first, or for the
-    /// [`lateness`](Self::lateness). A callback that asks neither pays for no clock.
+    /// [`lateness`](Self::lateness). A callback that asks neither pays for no clock. Never blocks, as all here.
     pub fn began(&self) -> Instant {
         self.firing.began()
     }

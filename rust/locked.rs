@@ -129,7 +129,8 @@ pub type HardBackend = HardIrq;
 /// A spinlock that callbacks of every kind can take: raw, with interrupts off. Hold it for a few hundred
 /// instructions. On PREEMPT_RT nothing under it may take another kind of lock, allocate or wake.
 ///
-/// Guards of several may be dropped in any order: interrupts are off until the last one is.
+/// Guards of several may be dropped in any order: interrupts are off until the last one is. That of a
+/// [`SoftLock`] that was taken before is not to be dropped among them, for softirqs would execute then.
 pub type HardLock<T> = Lock<T, HardBackend>;
 
 /// How a [`SoftLock`] works: `spin_lock_bh`.
@@ -223,7 +224,7 @@ pub trait HasLock<K: Kind> {
     /// is stopped under the lock may try it once more, and that is all. `CALLOUT_TRYLOCK`.
     const TRY: bool = false;
 
-    /// The lock: always the same one.
+    /// The lock: always the same one. Called in any context but NMI; may not block.
     fn lock(&self) -> &Lock<Self::Data, Self::Backend>;
 }
 
@@ -323,7 +324,7 @@ where
     M: Mode,
 {
     /// As for other kinds, under the lock: an expiry that waits for it is replaced too. The guard of
-    /// another lock refuses the arm ([`Refusal::NotTheLock`]).
+    /// another lock refuses the arm ([`Refusal::NotTheLock`]). Never blocks.
     pub fn arm_after(&self, after: Delta, guard: &Guard<'_, T::Data, T::Backend>) -> Arm {
         self.arm_at(crate::now() + after, guard)
     }
@@ -344,8 +345,8 @@ where
 
     /// Cancels a pending run, also one whose expiry waits for the lock: after `Cancelled` or `Idle` the
     /// callback does not run. `Running` is the answer only where the callback has given the lock back:
-    /// early, or by returning just now. With the guard of another lock (which is a bug, and logged) it is as exact as without a
-    /// lock.
+    /// early, or by returning just now. With the guard of another lock (which is a bug, and logged) it is as
+    /// exact as without a lock. Never blocks. `callout_stop(9)`.
     pub fn stop(&self, guard: &Guard<'_, T::Data, T::Backend>) -> Stop {
         if !self.is_of(guard) {
             complain();

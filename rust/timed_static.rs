@@ -83,7 +83,7 @@ pub struct TimedStatic<T: HasCallouts> {
 }
 
 impl<T: HasCallouts> TimedStatic<T> {
-    /// An empty one.
+    /// An empty one, made when the driver is compiled.
     #[expect(clippy::new_without_default, reason = "it is for statics")]
     pub const fn new() -> Self {
         Self {

@@ -151,7 +151,7 @@ impl OnExpire<Task> for Slot {
 /// The lock that old code is called under, all of it.
 pub type Giant = Arc<Mutex<()>>;
 
-/// Giant. A callout of one's own follows the Giant rule by keeping this in its object, and naming it as
+/// Giant. Any context but NMI; never blocks, as long as nobody locks it. A callout of one's own follows the Giant rule by keeping this in its object, and naming it as
 /// its lock: `impl HasLock<Locked<Task>>`.
 ///
 /// # Errors
@@ -184,14 +184,14 @@ impl Table {
         Self::make(owner, name, slots, Some(giant()?))
     }
 
-    /// The same table with another clock: `hz` ticks a second, at least 1.
+    /// The same table with another clock: `hz` ticks a second, at least 1. Any context; never blocks.
     #[must_use]
     pub fn ticking(mut self, hz: u32) -> Self {
         self.hz = hz.max(1);
         self
     }
 
-    /// Ticks in a second.
+    /// Ticks in a second. Any context; never blocks.
     pub fn hz(&self) -> i64 {
         i64::from(self.hz)
     }

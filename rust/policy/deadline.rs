@@ -9,7 +9,8 @@ const NSEC_PER_SEC: i64 = 1_000_000_000;
 
 /// A span of time in nanoseconds; may be zero or negative.
 ///
-/// Constructors and sums saturate at [`Delta::MAX`] (292 years) instead of wrapping.
+/// Constructors and sums saturate at [`Delta::MAX`] (292 years) instead of wrapping. Any context, as for all
+/// that is a number.
 ///
 /// # Examples
 ///

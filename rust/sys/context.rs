@@ -21,7 +21,7 @@ use kernel::{bindings, prelude::*};
 pub struct Task(PhantomData<*mut ()>);
 
 impl Task {
-    /// The current context, where it is a task and may sleep.
+    /// The current context, where it is a task and may sleep. Any context; never blocks.
     ///
     /// # Errors
     ///

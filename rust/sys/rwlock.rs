@@ -55,7 +55,7 @@ pub trait ReadLock {
     /// Waits for the writer, if there is one. The context is that of `lock`.
     fn read(&self) -> ReadGuard<'_, Self::Data, Self::Backend>;
 
-    /// `None`: a writer has it, or waits for it.
+    /// `None`: a writer has it, or waits for it. Never blocks; otherwise the context is that of `lock`.
     fn try_read(&self) -> Option<ReadGuard<'_, Self::Data, Self::Backend>>;
 }
 
@@ -96,7 +96,7 @@ impl<'a, T: Sync, B: ReadBackend> ReadGuard<'a, T, B> {
         }
     }
 
-    /// The lock that this is a guard of.
+    /// The lock that this is a guard of. Any context; never blocks.
     pub fn lock_ref(&self) -> &'a Lock<T, B> {
         self.held.lock_ref()
     }
