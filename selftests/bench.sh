@@ -5,10 +5,12 @@
 # Faults: an operation that has become dearer, also one whose goal is missed as it is; a cost that grows
 # with the number of callouts; one that is dearer than the kernel's own timers'.
 #
-# The modules are those that scripts/test has built.
+# The modules are those that scripts/test has built. --long: all goals, in all guests, twice: up to a million
+# callouts, days of delay, and an hour of liveness.
 
 set -euo pipefail
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.."
 rm -rf .build/test/bench
-SC_BENCH=.build/test/bench/quick SC_BUILT=1 \
-	exec scripts/bench --quick --gates --guest icount --guest icount-smp
+export SC_BUILT=1
+[ "${1:-}" != --long ] || SC_BENCH=.build/test/bench/all exec scripts/bench --gates --twice
+SC_BENCH=.build/test/bench/quick exec scripts/bench --quick --gates --guest icount --guest icount-smp

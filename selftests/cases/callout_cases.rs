@@ -227,12 +227,15 @@ fn rearm_pending<K: Unlocked>(_: &Task) -> Verdict {
     let subject = Subject::<K>::new(Act::Nothing, None)?;
     let start = softclock::now();
     check!(subject.callout::<K>().arm_at(start + Delta::from_secs(10)) == Arm::New);
-    check!(subject.callout::<K>().arm_at(start + Delta::from_secs(5)) == Arm::Replaced);
-    let last = start + Delta::from_millis(200);
-    check!(subject.callout::<K>().arm_at(start + Delta::from_secs(1)) == Arm::Replaced);
-    check!(subject.callout::<K>().arm_at(last) == Arm::Replaced);
-    check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
+    // Sooner and later, by turns; the last one is later.
+    let last = start + Delta::from_millis(1_000);
+    for ms in [5_000, 20_000, 700, 1_000] {
+        let due = start + Delta::from_millis(ms);
+        check!(subject.callout::<K>().arm_at(due) == Arm::Replaced);
+    }
+    check!(sleep_until(5_000, || subject.ended.load(Acquire) == 1));
     check!(subject.last_due_ns.load(Relaxed) == last.as_nanos());
+    check!(subject.early.load(Relaxed) == 0);
     sleep_ms(1_000);
     check!(subject.runs() == 1);
     Ok(())

@@ -537,6 +537,12 @@ fn wrong_guard<F: Flavour>(_: &Task) -> Verdict {
     sleep_ms(10);
     check!(port.timer.is_pending());
     check!(*port.lock.lock() == 0);
+    // A stop is not refused: it is one without a lock, and logged.
+    let guard = other.lock.lock();
+    let stop = callout.stop(&guard);
+    drop(guard);
+    check!(stop == Stop::Cancelled);
+    check!(!port.timer.is_pending());
     Ok(())
 }
 
