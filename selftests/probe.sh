@@ -8,9 +8,11 @@
 # for peers, or leaves a callback or a socket behind; a namespace that is kept alive, or leaves sockets behind.
 
 . /lib.sh
-ktap_plan 24
+ktap_plan 29
 
+tree=/sys/kernel/debug/softclock
 HOLE=7006 SILENT=7011 UDP=65536
+SC_SLOW=${SC_SLOW:-1}
 said() { dmesg | sed -n 's/.*softclock_drill: //p' | tail -n 1; }
 sockets() { awk '$1 == "'"$1"':" { print $3 }' /proc/net/sockstat; }
 seen() { cat /sys/module/softclock_peer/parameters/seen; }
@@ -23,6 +25,39 @@ ifconfig lo 127.0.0.1 up
 insmod /softclock.ko || ktap_bail "softclock.ko does not load"
 insmod /softclock_peer.ko || ktap_bail "softclock_peer.ko does not load"
 ktap_module /softclock_probe.ko
+
+# --- what came in and was no answer --------------------------------------------------------------------
+# Faults: an operator is not shown what was refused, or is told another reason; the sum is that of something else.
+here=$(readlink /proc/self/ns/net | tr -dc 0-9)
+counts() { grep "^sockets net=$here " $tree/liveness/sockets; }
+strays() { counts | tr ' ' '\n' | sed -n 's/^stray_//p'; }
+hostile() {
+	local word
+	for word in short version function length fragment xid status entity portal source; do
+		[ "$(counts | value "stray_$word")" -gt 0 ] || { echo "none: $word"; return 1; }
+	done
+}
+t "esi-12 esi-36 what the cases sent is seen, under its reasons" hostile
+t "strays= is their sum" equal "$(counts | value strays)" "$(strays | awk -F = '{ n += $2 } END { print n }')"
+# grown: which of them, compared with before.
+grown() { strays | grep -vxFf /tmp/before | sed 's/=.*//'; }
+no_other() {
+	local at word
+	while read -r at word; do
+		strays >/tmp/before
+		drill wait=1 "at=$at" patience_ms=5000 && rmmod softclock_drill && equal "$word" "$(grown)" || return
+	done <<-'END'
+		7004 version
+		7005 xid
+		7009 status
+		7014 entity
+		7015 length
+		7016 portal
+		7018 fragment
+		7019 function
+	END
+}
+t "esi-12 one kind of answer makes one number grow, and no other" no_other
 
 # --- the bytes ---------------------------------------------------------------------------------------
 # Header; timestamp; entity id with its end, filled up; address; port. The transaction id is random.
@@ -38,7 +73,6 @@ about_now() {
 	echo "$stamp, and it is $now"
 	[ $((now - stamp)) -ge 0 ] && [ $((now - stamp)) -le $((5 * SC_SLOW)) ]
 }
-SC_SLOW=${SC_SLOW:-1}
 drill wait=1 at=$((UDP | 7001))
 t "esi-7 an inquiry has the bytes of RFC 4171, and the flags of a server" sh -c "echo $(seen) | grep -q '$layout'"
 t "esi-7 its time is the time" about_now
@@ -122,6 +156,18 @@ rmmod softclock_drill
 drill at=7001 wait=1
 t "in ours it is" sh -c "echo '$(said)' | grep -q '^Alive { '"
 rmmod softclock_drill
+# Faults: namespaces are counted together, or only the first one is listed; one that has left is.
+each_its_own() {
+	local there
+	apart "readlink /proc/self/ns/net && ifconfig lo 127.0.0.1 up && insmod /softclock_drill.ko at=7001 wait=1 patience_ms=300 &&
+		cat $tree/liveness/sockets" >/tmp/records && rmmod softclock_drill || return
+	there=$(sed -n 's/^net:\[\(.*\)\]$/\1/p' /tmp/records)
+	of() { value "$1" "net=$2" </tmp/records; }
+	equal "2: 0 3, 1 0" "$(grep -c '^sockets ' /tmp/records): $(of answered "$there") $(of failed "$there"), $(of answered "$here") $(of failed "$here")"
+}
+t "each namespace has a record, and numbers of its own" each_its_own
+only_ours() { equal "$here" "$(value net <$tree/liveness/sockets)"; }
+t "when it has left it has none" wait_for 30 only_ours
 link_local() {
 	ip -6 addr add fe80::1/64 dev lo || return
 	drill "scope=$(cat /sys/class/net/lo/ifindex)" "at=$1" wait=1 && rmmod softclock_drill || return

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `liveness/services`, `liveness/entities` and `liveness/portals`.
+//! `liveness/services`, `liveness/entities`, `liveness/portals` and `liveness/sockets`.
 
 use super::header;
 use crate::{
     inflight::now,
-    liveness::{EntityRow, Portal, PortalRow, Protocol, Service},
-    policy::text::Line,
+    liveness::{
+        ask::Prober,
+        sockets::{Outlet, Sockets},
+        EntityRow, Portal, PortalRow, Protocol, Service,
+    },
+    policy::{pdu::Fault, text::Line},
     sys::{
         debugfs::{Dir, File, Operations, Out, Table, BATCH},
+        net::NetId,
         wheel::ids,
     },
     Hub,
@@ -16,18 +21,20 @@ use crate::{
 use core::ops::Range;
 use kernel::{prelude::*, sync::Arc};
 
-/// The three files, about to be made.
+/// The files, about to be made.
 pub(super) struct Prepared {
     services: (Arc<Services>, Operations<Services>),
     entities: (Arc<Entities>, Operations<Entities>),
     portals: (Arc<Portals>, Operations<Portals>),
+    probers: (Arc<Probers>, Operations<Probers>),
 }
 
-/// The three files.
+/// The files.
 pub(super) struct Files {
     _services: File<Services>,
     _entities: File<Entities>,
     _portals: File<Portals>,
+    _probers: File<Probers>,
     // After the files: a directory goes when it is empty.
     _dir: Dir,
 }
@@ -38,10 +45,12 @@ impl Prepared {
         let services = Arc::new(Services(hub.clone()), GFP_KERNEL)?;
         let entities = Arc::new(Entities(hub.clone()), GFP_KERNEL)?;
         let portals = Arc::new(Portals(hub.clone()), GFP_KERNEL)?;
+        let probers = Arc::new(Probers, GFP_KERNEL)?;
         Ok(Self {
             services: (services, Operations::new()?),
             entities: (entities, Operations::new()?),
             portals: (portals, Operations::new()?),
+            probers: (probers, Operations::new()?),
         })
     }
 
@@ -52,6 +61,7 @@ impl Prepared {
             _services: dir.file(c"services", self.services.0, self.services.1),
             _entities: dir.file(c"entities", self.entities.0, self.entities.1),
             _portals: dir.file(c"portals", self.portals.0, self.portals.1),
+            _probers: dir.file(c"sockets", self.probers.0, self.probers.1),
             _dir: dir,
         }
     }
@@ -282,5 +292,57 @@ fn word(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
+    }
+}
+
+/// What asks over sockets, in each network namespace.
+struct Probers;
+
+impl Table for Probers {
+    type Row = Arc<Outlet>;
+    type Place = Option<NetId>;
+
+    fn header(&self, out: &mut Out) {
+        header(out);
+    }
+
+    fn begin(&self) -> Option<NetId> {
+        None
+    }
+
+    fn fetch(&self, place: &mut Option<NetId>, rows: &mut KVec<Self::Row>) -> Result {
+        while rows.len() < BATCH {
+            let Some(outlet) = Sockets::next(*place) else {
+                return Ok(());
+            };
+            *place = Some(outlet.id());
+            rows.push_within_capacity(outlet).map_err(|_| ENOMEM)?;
+        }
+        Ok(())
+    }
+
+    fn show(&self, outlet: &Self::Row, out: &mut Out) {
+        // Its namespace may have left meanwhile.
+        let Some(net) = outlet.net() else { return };
+        let counts = outlet.counts();
+        let mut line = Line::record("sockets");
+        line.count("net", net.into())
+            .count("begun", counts.begun)
+            .count("attempts", counts.attempts)
+            .count("answered", counts.answered)
+            .count("silent", counts.silent)
+            .count("void", counts.void)
+            .count("failed", counts.failed)
+            .count("in_flight", counts.in_flight)
+            .count("waiting", counts.waiting)
+            .count("window", counts.window)
+            .count(
+                "strays",
+                counts.strays.into_iter().fold(0, u64::wrapping_add),
+            );
+        for (word, count) in Fault::WORDS.iter().zip(counts.strays) {
+            line.part("stray", word, count);
+        }
+        out.write(line.end());
     }
 }

@@ -54,6 +54,11 @@ impl Outlet {
         Ok(Arc::new(Self { room, inum }, GFP_KERNEL)?)
     }
 
+    /// The namespace it asks from.
+    pub(crate) fn id(&self) -> NetId {
+        self.room.net().id()
+    }
+
     /// How many probes may be in flight at once: 1 to 16,384. Those beyond it that are go on. Any context
     /// but NMI.
     pub(crate) fn set_window(&self, limit: u32) {
@@ -92,7 +97,7 @@ impl Prober for Outlet {
 
     /// One that has left is no more, and another may have its place.
     fn is_in(&self, net: &Held) -> bool {
-        !self.room.is_shut() && self.room.net().id() == net.id()
+        !self.room.is_shut() && self.id() == net.id()
     }
 
     fn net(&self) -> Option<u32> {
@@ -149,7 +154,7 @@ impl Sockets {
         let sockets = Self::get()?;
         let held = Held::of_this_task()?;
         let mut outlets = sockets.outlets.lock();
-        let is_here = |outlet: &&Arc<Outlet>| outlet.room.net().id() == held.id();
+        let is_here = |outlet: &&Arc<Outlet>| outlet.id() == held.id();
         if let Some(outlet) = outlets.iter().find(is_here) {
             return Ok(outlet.clone());
         }
@@ -158,10 +163,19 @@ impl Sockets {
         Ok(outlet)
     }
 
+    /// The next outlet behind that of `after`, in the order of their namespaces' ids: the list changes while it
+    /// is looked through. Task context; may block.
+    pub(crate) fn next(after: Option<NetId>) -> Option<Arc<Outlet>> {
+        let sockets = Self::get().ok()?;
+        let outlets = sockets.outlets.lock();
+        let behind = outlets.iter().filter(|one| Some(one.id()) > after);
+        behind.min_by_key(|one| one.id()).cloned()
+    }
+
     /// Takes out an outlet: that of a namespace, or any.
     fn take(&self, net: Option<NetId>) -> Option<Arc<Outlet>> {
         let mut outlets = self.outlets.lock();
-        let is_it = |outlet: &Arc<Outlet>| net.is_none_or(|net| outlet.room.net().id() == net);
+        let is_it = |outlet: &Arc<Outlet>| net.is_none_or(|net| outlet.id() == net);
         let at = outlets.iter().position(is_it)?;
         outlets.remove(at).ok()
     }

@@ -24,7 +24,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// The longest line, its newline included: more than that of a portal with the longest names and numbers
-    /// there are, of 644 bytes. Longer ones are cut, never split.
+    /// there are, of 644 bytes, and than 756 of a prober that has counted as far as it can. Longer ones are cut, never split.
     pub(crate) const MAX: usize = 768;
 
     /// The longest word of a stranger, as it is shown: what is said of it fits behind it.
@@ -72,6 +72,17 @@ impl Line {
     /// Adds `key=value` with a counter for a value.
     pub(crate) fn count(&mut self, key: &str, value: u64) -> &mut Self {
         self.key(key);
+        self.push_number(value);
+        self
+    }
+
+    /// Adds `key_part=value` with a counter for a value: that of one part of what `key` counts.
+    pub(crate) fn part(&mut self, key: &str, part: &str, value: u64) -> &mut Self {
+        self.push(b" ");
+        self.push(key.as_bytes());
+        self.push(b"_");
+        self.push(part.as_bytes());
+        self.push(b"=");
         self.push_number(value);
         self
     }

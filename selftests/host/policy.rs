@@ -375,6 +375,14 @@ mod text {
         assert_eq!(shown(&mut line), want);
     }
 
+    /// Fault: a part is taken for the whole, or for another one.
+    #[test]
+    fn a_part_is_named_after_its_whole() {
+        let mut line = Line::record("sockets");
+        line.count("strays", 7).part("stray", "xid", 5);
+        assert_eq!(shown(&mut line), "sockets strays=7 stray_xid=5\n");
+    }
+
     #[test]
     fn numbers_are_decimal() {
         for n in [0, 1, 9, 10, 99, 100, 12_345, u64::MAX / 10, u64::MAX] {
