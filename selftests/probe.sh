@@ -8,7 +8,7 @@
 # for peers, or leaves a callback or a socket behind; a namespace that is kept alive, or leaves sockets behind.
 
 . /lib.sh
-ktap_plan 29
+ktap_plan 38
 
 tree=/sys/kernel/debug/softclock
 HOLE=7006 SILENT=7011 UDP=65536
@@ -58,6 +58,41 @@ no_other() {
 	END
 }
 t "esi-12 one kind of answer makes one number grow, and no other" no_other
+
+# --- registered ----------------------------------------------------------------------------------------
+# Ports that answer over one of the two only: 7023 over TCP, 7010 over UDP. Faults: what is registered is asked over
+# UDP, or IPv4, whatever was said; verdicts of probes over sockets do not reach their portal, or their driver.
+insmod /liveness_portal.ko port=7001 every_s=3600 || ktap_bail "liveness_portal.ko does not load"
+# register EID IP ESI SECONDS
+register() { echo "register eid=$1 portal=$2:860/tcp esi=$3 interval=$4 in=portal" >$tree/control; }
+verdict() { value verdict "eid=$1" <$tree/liveness/portals; }
+is() { equal "$1" "$(verdict "$2")"; }
+told() { dmesg | grep -qF "liveness_portal: $1"; }
+alive() {
+	register "$1" "$2" "$3" 3600 && echo "probe eid=$1 in=portal" >$tree/control &&
+		wait_for 30 is alive "$1" && wait_for 5 told "$1 lives"
+}
+t "esi-29 a registered portal is alive over TCP" alive four-tcp 127.0.0.1 7023/tcp
+t "esi-29 another one over UDP" alive four-udp 127.0.0.1 7010/udp
+t "esi-11 esi-29 one of IPv6 over TCP" alive six-tcp '[::1]' 7023/tcp
+t "esi-11 esi-29 one of IPv6 over UDP" alive six-udp '[::1]' 7010/udp
+# A busy machine must not be late for all three attempts, which are made within an interval.
+soon=$((3 * SC_SLOW))
+register dead-four-tcp 127.0.0.1 $SILENT/tcp $soon
+register dead-four-udp 127.0.0.1 $SILENT/udp $soon
+register dead-six-tcp '[::1]' $SILENT/tcp $soon
+register dead-six-udp '[::1]' $SILENT/udp $soon
+# dies EID IP
+dies() {
+	wait_for 30 told "$1 is silent: 1 of 3" && wait_for 30 told "$1 is silent: 2 of 3" &&
+		wait_for 30 told "$1: $2:860/tcp is dead: timeout" && wait_for 60 told "$1 is gone: silence"
+}
+t "esi-15 a silent one is suspect, then dead, and its entity goes: over TCP" dies dead-four-tcp 127.0.0.1
+t "esi-15 over UDP" dies dead-four-udp 127.0.0.1
+t "esi-15 of IPv6 over TCP" dies dead-six-tcp '[::1]'
+t "esi-15 of IPv6 over UDP" dies dead-six-udp '[::1]'
+t "the others are alive" equal "alive alive alive alive" "$(verdict four-tcp) $(verdict four-udp) $(verdict six-tcp) $(verdict six-udp)"
+rmmod liveness_portal
 
 # --- the bytes ---------------------------------------------------------------------------------------
 # Header; timestamp; entity id with its end, filled up; address; port. The transaction id is random.
