@@ -8,7 +8,7 @@
 # for peers, or leaves a callback or a socket behind; a namespace that is kept alive, or leaves sockets behind.
 
 . /lib.sh
-ktap_plan 38
+ktap_plan 40
 
 tree=/sys/kernel/debug/softclock
 HOLE=7006 SILENT=7011 UDP=65536
@@ -92,6 +92,16 @@ t "esi-15 over UDP" dies dead-four-udp 127.0.0.1
 t "esi-15 of IPv6 over TCP" dies dead-six-tcp '[::1]'
 t "esi-15 of IPv6 over UDP" dies dead-six-udp '[::1]'
 t "the others are alive" equal "alive alive alive alive" "$(verdict four-tcp) $(verdict four-udp) $(verdict six-tcp) $(verdict six-udp)"
+# One probe of it is answered, and the next one not.
+again() {
+	local many
+	many=$(dmesg | grep -c "liveness_portal: flap lives")
+	register flap 127.0.0.1 7025/tcp $soon && wait_for 30 lives $((many + 1)) && wait_for 30 dead $((many + 1))
+}
+lives() { [ "$(dmesg | grep -c "liveness_portal: flap lives")" -ge "$1" ]; }
+dead() { [ "$(dmesg | grep -c "liveness_portal: flap: .* is dead")" -ge "$1" ]; }
+t "esi-20 flapping: alive, then dead" again
+t "esi-20 flapping: registered again it is alive again, then dead" again
 rmmod liveness_portal
 
 # --- the bytes ---------------------------------------------------------------------------------------

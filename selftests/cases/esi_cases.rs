@@ -109,6 +109,16 @@ pub(crate) const CASES: &[&[Case]] = &[&[
         name: "esi-20 a registration inside that time clears it, and it is asked again",
         run: saved,
     },
+    // Fault: silence in between makes a portal dead, or leaves it suspect.
+    Case {
+        name: "flapping: alive as long as one attempt of three is answered",
+        run: at_last,
+    },
+    // Fault: what a portal was before its entity was registered again counts for what it is.
+    Case {
+        name: "flapping: alive and dead in turns, and alive again with each registration",
+        run: flapping,
+    },
     // Fault: a failed deregistration is forgotten, or holds up the others (S4).
     Case {
         name: "esi-24 an expiry that fails is tried again after 180 s, and holds up nobody",
@@ -482,6 +492,30 @@ fn saved(_task: &Task) -> Verdict {
     check!(stage.log.wait(span(4), 2, alive(1)).is_some());
     check!(stage.log.count(expired(1)) == 0);
     check!(stage.look(1)?.portals == 1);
+    Ok(())
+}
+
+fn at_last(_task: &Task) -> Verdict {
+    let stage = Stage::new(Settings::new().patience(millis(100)))?;
+    stage.log.set(1, Manner::AtLast)?;
+    stage.register(1, 1)?;
+    check!(stage.log.wait(span(6), 2, alive(1)).is_some());
+    check!(stage.log.count(suspect(1)) >= 6 && stage.log.count(dead(1)) == 0);
+    let seen = stage.service.look_at_portal(b"e1", &Portal::numbered(1))?;
+    check!((seen.verdict, seen.attempts) == (Judged::Alive, 3) && seen.retried == seen.answered);
+    Ok(())
+}
+
+fn flapping(_task: &Task) -> Verdict {
+    let stage = Stage::new(Settings::new().threshold(1))?;
+    stage.log.set(1, Manner::Flapping)?;
+    for turn in 0..3 {
+        check!(stage.register(1, 1)?.new == (turn == 0));
+        check!(stage.log.wait(span(3), turn, alive(1)).is_some());
+        check!(stage.log.wait(span(4), turn, pending(1)).is_some());
+        check!(stage.log.count(alive(1)) == turn + 1 && stage.log.count(dead(1)) == turn + 1);
+    }
+    check!(stage.log.count(expired(1)) == 0);
     Ok(())
 }
 

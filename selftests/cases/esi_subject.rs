@@ -84,6 +84,10 @@ pub(crate) enum Manner {
     OneBehind,
     /// The driver sleeps this long before it is silent.
     Blocking(Delta),
+    /// Answers the last attempt.
+    AtLast,
+    /// Answers one probe, and the next one not.
+    Flapping,
     /// The driver answers before it returns, and once more with a token it kept from an earlier round.
     Stale,
 }
@@ -339,6 +343,21 @@ impl Probe for Asker {
                     log.keep(portal, asking);
                 }
             }
+            Manner::AtLast => {
+                if asking.attempt() == asking.attempts() {
+                    asking.alive();
+                } else {
+                    log.keep(portal, asking);
+                }
+            }
+            Manner::Flapping => {
+                // This one is in the log.
+                if log.probes(portal) % 2 == 1 {
+                    asking.alive();
+                } else {
+                    log.keep(portal, asking);
+                }
+            }
             Manner::Stale => {
                 if let Some(old) = log.taken(portal) {
                     let eid = number_of(old.eid());
@@ -356,6 +375,13 @@ impl Probe for Asker {
 impl Log {
     fn keep(&self, portal: u64, asking: Asking) {
         let _ = self.tokens.lock().push((portal, asking), GFP_KERNEL);
+    }
+
+    /// How many probes of a portal have begun.
+    fn probes(&self, portal: u64) -> usize {
+        self.count(
+            |one| matches!(one.seen, Seen::Asked { portal: of, attempt: 1, .. } if of == portal),
+        )
     }
 
     pub(crate) fn taken(&self, portal: u64) -> Option<Asking> {

@@ -83,6 +83,10 @@ pub(crate) const CASES: &[&[Case]] = &[&[
         run: third,
     },
     Case {
+        name: "flapping: a portal that answers every other probe is alive and dead in turns",
+        run: flapping,
+    },
+    Case {
         name: "esi-36 garbage is no answer",
         run: garbage,
     },
@@ -314,6 +318,38 @@ fn third(task: &Task) -> Verdict {
                 }
             ));
         }
+    }
+    Ok(())
+}
+
+/// Fault: what was found by one probe is taken for what the next one finds: one that was answered keeps a portal
+/// alive, or silence keeps it dead.
+fn flapping(task: &Task) -> Verdict {
+    for port in [FLAP, udp(FLAP)] {
+        for family in BOTH {
+            again(|| takes_turns(&question(family, port), task))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whoever was the first: a case that was broken off may have left either.
+fn takes_turns(question: &Question<'_>, task: &Task) -> Verdict {
+    let mut before = None;
+    for _ in 0..4 {
+        let alive = match ask(question, task)? {
+            Reply::Alive { attempts: 1, .. } => true,
+            Reply::Silent {
+                attempts: 2,
+                why: "timeout",
+            } => false,
+            reply => {
+                pr_info!("# {:?}\n", reply);
+                return Err(Fault::Broken("another reply", line!()));
+            }
+        };
+        check!(before != Some(alive));
+        before = Some(alive);
     }
     Ok(())
 }

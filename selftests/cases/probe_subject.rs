@@ -34,6 +34,7 @@ pub(crate) const COMPATIBLE: u32 = 7021;
 pub(crate) const FLOOD: u32 = 7022;
 pub(crate) const LONGER: u32 = 7023;
 pub(crate) const NOTHING: u32 = 7024;
+pub(crate) const FLAP: u32 = 7025;
 /// Nobody listens there.
 pub(crate) const CLOSED: u32 = 7999;
 

@@ -51,6 +51,7 @@ enum manner {
 	FLOOD,		/* ten thousand others before the answer */
 	LONGER,		/* bytes after the answer */
 	NOTHING,	/* an empty datagram, before the answer */
+	FLAP,		/* answers one probe, and the next one not */
 	LAST
 };
 
@@ -62,6 +63,8 @@ struct spot {
 	bool v6;
 	bool udp;
 	int asked;
+	int probes;
+	u16 xid;
 	int len;
 	u8 asked_first[ROOM];
 	u8 in[ROOM];
@@ -159,7 +162,13 @@ static int answer(enum manner manner, const u8 *q, int n, u8 *r)
 
 static void note(struct spot *spot, int n)
 {
+	u16 xid = get_unaligned_be16(spot->in + 8);
+
 	inquiries++;
+	/* All attempts of a probe have the same. */
+	if (spot->asked == 0 || xid != spot->xid)
+		spot->probes++;
+	spot->xid = xid;
 	if (spot->manner == GOOD && n < (int)sizeof(seen) / 2)
 		*bin2hex(seen, spot->in, n) = 0;
 	if (spot->asked++ == 0) {
@@ -180,6 +189,8 @@ static bool is_ignored(struct spot *spot, int n)
 		if (n != spot->len || memcmp(spot->in, spot->asked_first, n))
 			return true;
 		return spot->asked % 3 != 0;
+	case FLAP:
+		return spot->probes % 2 == 0;
 	default:
 		return false;
 	}
