@@ -33,7 +33,7 @@ counts() { grep "^sockets net=$here " $tree/liveness/sockets; }
 strays() { counts | tr ' ' '\n' | sed -n 's/^stray_//p'; }
 hostile() {
 	local word
-	for word in short version function length fragment xid status entity portal source; do
+	for word in short version function length fragment xid status attributes entity portal source; do
 		[ "$(counts | value "stray_$word")" -gt 0 ] || { echo "none: $word"; return 1; }
 	done
 }
@@ -55,6 +55,7 @@ no_other() {
 		7016 portal
 		7018 fragment
 		7019 function
+		7026 attributes
 	END
 }
 t "esi-12 one kind of answer makes one number grow, and no other" no_other

@@ -71,7 +71,7 @@ pub(crate) const CASES: &[&[Case]] = &[&[
         run: other_portal,
     },
     Case {
-        name: "esi-12 from another source it is no answer",
+        name: "esi-12 from another port or another address it is no answer",
         run: other_source,
     },
     Case {
@@ -89,6 +89,14 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     Case {
         name: "esi-36 garbage is no answer",
         run: garbage,
+    },
+    Case {
+        name: "esi-36 an attribute that ends behind the answer makes it none",
+        run: bad_tlv,
+    },
+    Case {
+        name: "esi-36 an answer of version 2 is none",
+        run: version_2,
     },
     Case {
         name: "esi-36 an answer cut short is none",
@@ -227,17 +235,22 @@ fn closed(task: &Task) -> Verdict {
 
 /// Strays of one kind, one for each attempt, over both families.
 fn strays(port: u32, kind: &str, reason: &str, task: &Task) -> Verdict {
+    so_many_strays(4, port, kind, reason, task)
+}
+
+/// So many strays of one kind from two attempts over each family.
+fn so_many_strays(many: u64, port: u32, kind: &str, reason: &str, task: &Task) -> Verdict {
     // What comes back after the patience counts as something else: on a busy machine once more.
     for _ in 0..4 {
         let before = count(kind, task)?;
         let dead = all_dead(&[port], reason, task).is_ok();
-        if dead && count(kind, task)? == before + 4 {
+        if dead && count(kind, task)? == before + many {
             return Ok(());
         }
         fsleep(kernel::time::Delta::from_secs(2));
     }
     Err(Fault::Broken(
-        "one stray of its kind for each attempt",
+        "as many strays of its kind as there were answers",
         line!(),
     ))
 }
@@ -272,9 +285,10 @@ fn other_portal(task: &Task) -> Verdict {
     strays(udp(OTHER_PORTAL), "portal", "portal", task)
 }
 
-/// Fault: whoever guesses the transaction id answers for others.
+/// Fault: whoever guesses the transaction id answers for others. Two answers to each attempt over IPv4, from
+/// the other address also; ::1 has none beside it.
 fn other_source(task: &Task) -> Verdict {
-    strays(udp(OTHER_SOURCE), "source", "timeout", task)
+    so_many_strays(2 * 2 + 2, udp(OTHER_SOURCE), "source", "timeout", task)
 }
 
 /// Fault: an attempt forgets the ones before it, as those of open-isns do.
@@ -358,6 +372,18 @@ fn takes_turns(question: &Question<'_>, task: &Task) -> Verdict {
 fn garbage(task: &Task) -> Verdict {
     strays(GARBAGE, "version", "version", task)?;
     strays(udp(GARBAGE), "version", "timeout", task)
+}
+
+/// Fault: bytes behind the answer are taken for its own, or what is right before them is believed.
+fn bad_tlv(task: &Task) -> Verdict {
+    strays(BAD_TLV, "attributes", "attributes", task)?;
+    strays(udp(BAD_TLV), "attributes", "attributes", task)
+}
+
+/// Fault: the version is not looked at, as open-isns does.
+fn version_2(task: &Task) -> Verdict {
+    strays(VERSION_2, "version", "version", task)?;
+    strays(udp(VERSION_2), "version", "timeout", task)
 }
 
 /// Fault: a datagram is taken for what its header says.

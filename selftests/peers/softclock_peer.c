@@ -38,7 +38,7 @@ enum manner {
 	STATUS,
 	HALF_RESET,
 	SILENT,
-	OTHER_SOURCE,
+	OTHER_SOURCE,	/* from another port, and over IPv4 from another address */
 	TWICE,
 	OTHER_EID,
 	HUGE,
@@ -52,6 +52,8 @@ enum manner {
 	LONGER,		/* bytes after the answer */
 	NOTHING,	/* an empty datagram, before the answer */
 	FLAP,		/* answers one probe, and the next one not */
+	BAD_TLV,	/* an attribute that ends behind the answer */
+	VERSION_2,
 	LAST
 };
 
@@ -59,6 +61,7 @@ struct spot {
 	struct task_struct *thread;
 	struct socket *sock;
 	struct socket *filling[4];
+	struct socket *elsewhere[2];
 	enum manner manner;
 	bool v6;
 	bool udp;
@@ -146,6 +149,13 @@ static int answer(enum manner manner, const u8 *q, int n, u8 *r)
 	case HUGE:
 		put_unaligned_be16(0xfffc, r + 4);
 		break;
+	case BAD_TLV:
+		at = attribute(r, n, HEADER + 4, 17);
+		put_unaligned_be32(8, r + at - 4);
+		break;
+	case VERSION_2:
+		put_unaligned_be16(2, r);
+		break;
 	case GARBAGE:
 		get_random_bytes(r, n);
 		r[0] = 0xff;
@@ -219,7 +229,7 @@ static int get(struct socket *sock, void *bytes, size_t len,
 	return kernel_recvmsg(sock, &msg, &vec, 1, len, 0);
 }
 
-static struct socket *open(bool v6, bool udp, u16 port)
+static struct socket *open_at(bool v6, bool udp, u32 v4_address, u16 port)
 {
 	struct sockaddr_storage any = { };
 	struct sockaddr_in *v4_at = (struct sockaddr_in *)&any;
@@ -235,6 +245,8 @@ static struct socket *open(bool v6, bool udp, u16 port)
 	v4_at->sin_port = htons(port);	/* that of IPv6 is there, too */
 	if (v6)
 		sock->sk->sk_ipv6only = true;
+	else
+		v4_at->sin_addr.s_addr = htonl(v4_address);
 	sock_set_reuseaddr(sock->sk);
 	sock->sk->sk_rcvtimeo = HZ / 2;
 	sock_set_rcvbuf(sock->sk, 8 << 20);
@@ -246,6 +258,11 @@ static struct socket *open(bool v6, bool udp, u16 port)
 		return ERR_PTR(err);
 	}
 	return sock;
+}
+
+static struct socket *open(bool v6, bool udp, u16 port)
+{
+	return open_at(v6, udp, INADDR_ANY, port);
 }
 
 /* Answers that nobody waits for. */
@@ -263,11 +280,24 @@ static void flood(struct spot *spot, int n, struct sockaddr_storage *to)
 	put_unaligned_be16(xid, spot->out + 8);
 }
 
+/* From another port; and from another address, and the port that was asked. */
+static void put_from_elsewhere(struct spot *spot, int n, struct sockaddr_storage *to)
+{
+	unsigned int i;
+
+	if (!spot->elsewhere[0])
+		spot->elsewhere[0] = open(spot->v6, true, 0);
+	if (!spot->elsewhere[1] && !spot->v6)
+		spot->elsewhere[1] = open_at(false, true, INADDR_LOOPBACK + 1, spot->manner);
+	for (i = 0; i < ARRAY_SIZE(spot->elsewhere); i++)
+		if (!IS_ERR_OR_NULL(spot->elsewhere[i]))
+			put(spot->elsewhere[i], spot->out, n, to);
+}
+
 static int serve_datagrams(void *data)
 {
 	struct spot *spot = data;
 	struct sockaddr_storage from;
-	struct socket *other = NULL;
 	int n;
 
 	while (!kthread_should_stop()) {
@@ -303,18 +333,13 @@ static int serve_datagrams(void *data)
 			flood(spot, n, &from);
 			break;
 		case OTHER_SOURCE:
-			if (!other)
-				other = open(spot->v6, true, 0);
-			if (!IS_ERR(other))
-				put(other, spot->out, n, &from);
+			put_from_elsewhere(spot, n, &from);
 			continue;
 		default:
 			break;
 		}
 		put(spot->sock, spot->out, n, &from);
 	}
-	if (!IS_ERR_OR_NULL(other))
-		sock_release(other);
 	return 0;
 }
 
@@ -563,6 +588,9 @@ static void stop_all(void)
 		for (k = 0; k < ARRAY_SIZE(spots[i]->filling); k++)
 			if (!IS_ERR_OR_NULL(spots[i]->filling[k]))
 				sock_release(spots[i]->filling[k]);
+		for (k = 0; k < ARRAY_SIZE(spots[i]->elsewhere); k++)
+			if (!IS_ERR_OR_NULL(spots[i]->elsewhere[k]))
+				sock_release(spots[i]->elsewhere[k]);
 		if (!IS_ERR_OR_NULL(spots[i]->sock))
 			sock_release(spots[i]->sock);
 		kvfree(spots[i]);
