@@ -63,6 +63,10 @@ awk '
 	if (text ~ /^esi_[0-9]+_/) sub(/^esi_/, "esi-", text)
 	else text = part[parts - 1] ": " text
 	gsub(/_/, " ", text)
+	# Names of functions are in small letters.
+	words = split(text, word, " ")
+	text = ""
+	for (i = 1; i <= words; i++) text = text (i > 1 ? " " : "") (word[i] ~ /^s[0-9]+$/ ? toupper(word[i]) : word[i])
 	name[n] = text
 }
 END {

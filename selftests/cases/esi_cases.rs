@@ -32,7 +32,7 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     // Fault: entities that were in step stay in step.
     Case {
-        name: "esi-2 with jitter always, they drift apart, and nobody waits longer",
+        name: "esi-2 S12 with jitter always, they drift apart, and nobody waits longer",
         run: drift,
     },
     // Fault: 0 is an interval of nothing.
@@ -62,12 +62,12 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     // Fault: IPv6 is skipped, and such an entity never expires (S9).
     Case {
-        name: "esi-11 entities with IPv6 portals only are asked, and expire",
+        name: "esi-11 S9 entities with IPv6 portals only are asked, and expire",
         run: six,
     },
     // Fault: an old answer counts for a new question (S10).
     Case {
-        name: "esi-12 an answer to the probe before is none to this one",
+        name: "esi-12 S10 an answer to the probe before is none to this one",
         run: stale,
     },
     // Fault: a live but slow client is dropped, as by open-isns.
@@ -121,7 +121,7 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     // Fault: a failed deregistration is forgotten, or holds up the others (S4).
     Case {
-        name: "esi-24 an expiry that fails is tried again after 180 s, and holds up nobody",
+        name: "esi-24 S4 an expiry that fails is tried again after 180 s, and holds up nobody",
         run: expiry_fails,
     },
     // Fault: what was our own fault kills a portal, or the entity is never asked again.
@@ -132,12 +132,12 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     // Fault: answers do not refresh the registration (S12).
     Case {
-        name: "esi-26 an answer refreshes the registration",
+        name: "esi-26 S12 an answer refreshes the registration",
         run: refreshes,
     },
     // Fault: a dead second path is not noticed (S11).
     Case {
-        name: "esi-27 every portal is asked",
+        name: "esi-27 S11 every portal is asked",
         run: every,
     },
     Case {
@@ -146,12 +146,12 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     // Fault: the sleep for a later event is not interrupted by an earlier one (S3).
     Case {
-        name: "esi-30 an entity registered later and due sooner is asked on time",
+        name: "esi-30 S3 an entity registered later and due sooner is asked on time",
         run: sooner,
     },
     // Fault: two to the 32 wraps, and so do 248 days (S6).
     Case {
-        name: "esi-35 intervals of 248 days and of 2^32-1 s",
+        name: "esi-35 S6 intervals of 248 days and of 2^32-1 s",
         run: long,
     },
     // Fault: a trigger asks twice, or leaves a second event behind.
@@ -536,7 +536,9 @@ fn expiry_fails(_task: &Task) -> Verdict {
     let seen = stage.look(1)?;
     let next = seen.next.ok_or(Fault::Retry)?;
     check!(next - softclock::now() <= Delta::from_secs(180));
-    check!(in_time(next + span(3) >= softclock::now() + Delta::from_secs(180)));
+    check!(in_time(
+        next + span(3) >= softclock::now() + Delta::from_secs(180)
+    ));
     // A retry leaves what is registered then alone.
     if is_simulated() {
         stage.log.refuse_expiry.store(false, Relaxed);

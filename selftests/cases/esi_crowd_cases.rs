@@ -18,26 +18,26 @@ use softclock::{
 pub(crate) const CASES: &[&[Case]] = &[&[
     // Fault: registrations interrupt the sleep, and the clock stands still (S5).
     Case {
-        name: "esi-31 a thousand registrations while others are due delay nobody",
+        name: "esi-31 S5 a thousand registrations while others are due delay nobody",
         run: registrations,
     },
     // Fault: a silent portal, or one whose question blocks, holds up registrations and removals (S2).
     Case {
-        name: "esi-32 silent portals delay nobody",
+        name: "esi-32 S2 silent portals delay nobody",
         run: black_hole,
     },
     Case {
-        name: "esi-32 registering and removing do not wait for a question that blocks",
+        name: "esi-32 S2 registering and removing do not wait for a question that blocks",
         run: blocked,
     },
     // Fault: a thread, or at least a probe in flight, for each entity (S1).
     Case {
-        name: "esi-33 ten thousand due at once: never more in flight than the window",
+        name: "esi-33 S1 ten thousand due at once: never more in flight than the window",
         run: window,
     },
     // Fault: rounds leave something behind (S1).
     Case {
-        name: "esi-34 a hundred thousand probes (where time is not simulated, twenty)",
+        name: "esi-34 S1 a hundred thousand probes (where time is not simulated, twenty)",
         run: many_probes,
     },
     // Fault: an entity lost in the table, or found twice.

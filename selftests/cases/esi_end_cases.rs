@@ -27,7 +27,7 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     // Fault: the removal waits for the probe, or a verdict of what was removed is told (S2).
     Case {
-        name: "esi-21 removed while it is asked: no further attempt, no verdict",
+        name: "esi-21 S2 removed while it is asked: no further attempt, no verdict",
         run: remove_probing,
     },
     Case {
@@ -36,12 +36,12 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     // Fault: the expiry is lost with any portal (S7).
     Case {
-        name: "esi-22 without a portal that is not monitored, the expiry stays",
+        name: "esi-22 S7 without a portal that is not monitored, the expiry stays",
         run: keep_expiry,
     },
     // Fault: the event in flight survives its entity, and asks for ever (S8).
     Case {
-        name: "esi-23 registered again and removed while it is asked: nothing is left",
+        name: "esi-23 S8 registered again and removed while it is asked: nothing is left",
         run: twins,
     },
     Case {

@@ -51,27 +51,27 @@ pub(crate) const CASES: &[&[Case]] = &[&[
         run: closed,
     },
     Case {
-        name: "esi-12 another transaction id is no answer",
+        name: "esi-12 S10 another transaction id is no answer",
         run: other_xid,
     },
     Case {
-        name: "esi-12 another function is no answer",
+        name: "esi-12 S10 another function is no answer",
         run: other_function,
     },
     Case {
-        name: "esi-12 a status is no answer",
+        name: "esi-12 S10 a status is no answer",
         run: status,
     },
     Case {
-        name: "esi-12 another entity is no answer",
+        name: "esi-12 S10 another entity is no answer",
         run: other_eid,
     },
     Case {
-        name: "esi-12 another portal is no answer",
+        name: "esi-12 S10 another portal is no answer",
         run: other_portal,
     },
     Case {
-        name: "esi-12 from another port or another address it is no answer",
+        name: "esi-12 S10 from another port or another address it is no answer",
         run: other_source,
     },
     Case {

@@ -467,7 +467,7 @@ fn esi_20_registering_again_in_the_meantime_forgets_that() {
 
 // S2: removing waits for the probe. S8: a removed entity's event goes on.
 #[test]
-fn esi_21_removing_is_at_once_and_ends_a_probe_without_a_verdict() {
+fn esi_21_s2_s8_removing_is_at_once_and_ends_a_probe_without_a_verdict() {
     let mut subject = Subject::new(ASKED);
     assert_eq!(subject.at(10, Event::Remove), Action::Release);
     assert_eq!(subject.entity.next(), None);
@@ -491,7 +491,7 @@ fn esi_21_removing_is_at_once_and_ends_a_probe_without_a_verdict() {
 
 // S7: the event is lost, and the entity never expires.
 #[test]
-fn esi_22_a_portal_that_was_not_monitored_takes_nothing_with_it() {
+fn esi_22_s7_a_portal_that_was_not_monitored_takes_nothing_with_it() {
     let mut subject = Subject::new(EXPIRES);
     assert_eq!(subject.at(10, Event::Portals(EXPIRES)), Action::Nothing);
     assert_eq!(subject.entity.next(), Some(secs(86_400)));
@@ -588,7 +588,7 @@ fn another_portal_gone_changes_the_next_interval() {
 
 // S8: the event of the first registration lives on beside that of the second.
 #[test]
-fn esi_23_registered_again_and_removed_in_the_middle_of_a_probe_nothing_is_left() {
+fn esi_23_s8_registered_again_and_removed_in_the_middle_of_a_probe_nothing_is_left() {
     let mut subject = Subject::new(ASKED);
     subject.at(60, Event::Due);
     assert_eq!(subject.at(61, Event::Register(ASKED)), Action::Abandon);
@@ -617,7 +617,7 @@ fn esi_23_registered_again_and_removed_in_the_middle_of_a_probe_nothing_is_left(
 
 // S4: the whole server waits for the retry.
 #[test]
-fn esi_24_an_expiry_that_failed_is_tried_again_after_180_s() {
+fn esi_24_s4_an_expiry_that_failed_is_tried_again_after_180_s() {
     assert_eq!(RETRY_EXPIRY, Delta::from_secs(180));
     let mut subject = Subject::new(EXPIRES);
     let mut now = 86_400;
@@ -646,7 +646,7 @@ fn esi_25_a_round_that_could_not_begin_is_due_again_in_an_interval() {
 
 // S12: an entity that answers all the time is not registered any more, says the clock.
 #[test]
-fn esi_26_an_answer_refreshes_the_registration() {
+fn esi_26_s12_an_answer_refreshes_the_registration() {
     let mut subject = Subject::new(ASKED);
     subject.at(60, Event::Due);
     subject.at(66, Event::Ended(answered(61), ASKED));
@@ -672,7 +672,7 @@ fn esi_26_an_answer_refreshes_the_registration() {
 
 // S6: wrong beyond 248 days.
 #[test]
-fn esi_35_long_intervals_do_not_wrap() {
+fn esi_35_s6_long_intervals_do_not_wrap() {
     for interval_s in [21_427_200, 21_427_201, 1 << 31, NO_PERIOD_S] {
         let terms = Terms {
             interval_s,

@@ -557,7 +557,7 @@ fn esi_16_a_client_that_cannot_be_sent_to_dies_of_three_failures() {
 
 // S5: the clock stands still while clients register. S2: they wait for the probes.
 #[test]
-fn esi_31_a_thousand_registrations_a_second_put_nobody_off() {
+fn esi_31_s2_s5_a_thousand_registrations_a_second_put_nobody_off() {
     let mut server = Server::new(Settings::DEFAULT);
     let id = server.register(Origin::Registered, &[(GOOD, 2)]);
     let other = server.register(Origin::Registered, &[(GOOD, 20)]);
@@ -571,7 +571,7 @@ fn esi_31_a_thousand_registrations_a_second_put_nobody_off() {
 
 // S3, S5, O4: one silent entity in a thousand, and all loaded at the same time.
 #[test]
-fn esi_33_many_are_probed_on_time_whoever_is_silent() {
+fn esi_33_s3_s5_many_are_probed_on_time_whoever_is_silent() {
     let mut server = Server::new(Settings::DEFAULT);
     for n in 0..1000 {
         let client = if n % 100 == 0 { Client::Silent } else { GOOD };

@@ -122,7 +122,7 @@ fn esi_17_the_threshold_is_1_to_10_and_3_when_none_is_given() {
 
 // S12: all that were loaded together are probed together, for ever.
 #[test]
-fn esi_2_the_first_probes_are_spread_over_the_interval() {
+fn esi_2_s12_the_first_probes_are_spread_over_the_interval() {
     let interval = Delta::from_secs(180);
     let nanos = interval.as_nanos();
     for jitter in [Jitter::AtLoad, Jitter::Always] {

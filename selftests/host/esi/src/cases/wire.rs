@@ -50,7 +50,7 @@ fn verdict(bytes: &[u8], from: Peer) -> Result<(), Fault> {
 // The timestamp in the byte order of the host (S10), the flag of a client or the old form of an
 // address (O2), a name without its zero, another order.
 #[test]
-fn esi_7_an_inquiry_is_the_bytes_of_the_rfc() {
+fn esi_7_s10_an_inquiry_is_the_bytes_of_the_rfc() {
     let portal = expected().portal;
     assert_eq!(
         request(0xbeef, about(b"client.test.org:probe", portal)),
@@ -106,7 +106,7 @@ fn esi_9_both_flags_are_taken() {
 
 // An old-form address taken for IPv6 is never probed by isnsd (S9).
 #[test]
-fn esi_10_both_forms_of_ipv4_are_ipv4() {
+fn esi_10_s9_both_forms_of_ipv4_are_ipv4() {
     let mut old = [0; 16];
     old[12..].copy_from_slice(&[127, 0, 0, 1]);
     assert_eq!(Ip::from_wire(old), Ip::v4([127, 0, 0, 1]));
@@ -131,7 +131,7 @@ fn esi_10_both_forms_of_ipv4_are_ipv4() {
 
 // S9: isnsd skips IPv6 portals.
 #[test]
-fn esi_11_an_ipv6_portal_is_asked_like_any_other() {
+fn esi_11_s9_an_ipv6_portal_is_asked_like_any_other() {
     let six = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
     let portal = Portal {
         ip: Ip::from_wire(six).check().unwrap(),
@@ -144,7 +144,7 @@ fn esi_11_an_ipv6_portal_is_asked_like_any_other() {
 
 // S10, O3: any datagram, from anywhere, says "alive".
 #[test]
-fn esi_12_only_the_answer_is_an_answer() {
+fn esi_12_s10_only_the_answer_is_an_answer() {
     let want = expected();
     let good = answer(1, about(b"client.test.org:probe", want.portal));
     assert_eq!(verdict(&good, want.peer), Ok(()));
