@@ -7,7 +7,7 @@
 # outlives its module.
 
 . /lib.sh
-ktap_plan 38
+ktap_plan 41
 
 tree=/sys/kernel/debug/softclock
 queues=$tree/route/queues
@@ -54,6 +54,15 @@ rmmod softclock_routes
 t "dropped: none of them runs" equal 0 "$(said 'runs \([0-9]*\) .*')"
 gone() { equal "1 1" "$(wc -l <$queues) $(wc -l <$entries)"; }
 t "they go with their client" wait_for 60 gone
+
+# --- how timers end --------------------------------------------------------------------------------
+# Faults: an end that is counted as another one, or with the queue that the timer went to.
+insmod /softclock_routes.ko n=10 moved=3 removed=2 || ktap_bail "softclock_routes.ko does not load"
+ends() { echo "$(of count "$1") $(of added "$1") $(of fired "$1") $(of replaced "$1") $(of removed "$1")"; }
+t "of ten timers three are replaced by an add to another queue, and two are removed" equal "5 10 0 3 2" "$(ends routes)"
+t "to the other queue the three are new" equal "3 3 0 0 0" "$(ends other)"
+rmmod softclock_routes
+t "they go with their client, wherever they were" wait_for 60 gone
 
 # --- many ------------------------------------------------------------------------------------------
 # All are due at once when the last was added, however long that takes.

@@ -29,6 +29,14 @@ module! {
             default: 0,
             description: "Refresh them this often, the last first",
         },
+        moved: u32 {
+            default: 0,
+            description: "Add so many of them, the first ones, to another queue",
+        },
+        removed: u32 {
+            default: 0,
+            description: "Remove the timers of so many, the last ones",
+        },
         end: u8 {
             default: 0,
             description: "At unload: 0 drop, 1 remove, 2 run, 3 forget everything, 4 forget the queues, 5 add without memory",
@@ -83,6 +91,8 @@ struct Module {
     queue: RouteTimerQueue,
     /// Nothing is ever in it, but for `end=5`.
     empty: RouteTimerQueue,
+    /// Where those are that were moved.
+    _other: Option<RouteTimerQueue>,
     hosts: KVVec<Arc<Timed<Host>>>,
 }
 
@@ -112,12 +122,33 @@ impl kernel::Module for Module {
         if then_ms != u32::MAX {
             queue.change(Delta::from_millis(i64::from(then_ms)), Change::Now)?;
         }
+        let other = move_some(&hosts)?;
+        let removed = *module_parameters::removed.value() as usize;
+        for host in hosts.iter().rev().take(removed) {
+            let _ = host.timer::<Note>().remove();
+        }
         Ok(Self {
             queue,
             empty,
+            _other: other,
             hosts,
         })
     }
+}
+
+/// Adds the timers of some to another queue, if any are to be moved.
+fn move_some(hosts: &[Arc<Timed<Host>>]) -> Result<Option<RouteTimerQueue>> {
+    let moved = *module_parameters::moved.value() as usize;
+    if moved == 0 {
+        return Ok(None);
+    }
+    let other = RouteTimerQueue::with_secs(softclock::owner!(), c"other", 600)?;
+    for host in hosts.iter().take(moved) {
+        if other.add(host.timer::<Note>()) != Added::Moved {
+            return Err(EIO);
+        }
+    }
+    Ok(Some(other))
 }
 
 impl Module {
