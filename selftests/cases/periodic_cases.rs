@@ -82,6 +82,10 @@ pub(crate) const CASES: &[&[Case]] = &[
         "periodic-26 a period changed from outside counts from the next point",
         change_outside
     ),
+    &modes!(
+        "periodic-26 a change to the longest period counts from the next point, a longer one is ERANGE",
+        change_to_longest
+    ),
     &[
         Case {
             name: "periodic-26 a change to nonsense, or of what is over, changes nothing",
@@ -448,6 +452,39 @@ fn change_badly(_: &Task) -> Verdict {
     periodic.stop();
     check!(periodic.change(ms(10))? == Changed::Over);
     check!(periodic.period() == ms(5));
+    Ok(())
+}
+
+/// The longest period there is: 146 years.
+const LONGEST: Delta = Delta::from_nanos(i64::MAX / 2);
+const LONGER: Delta = Delta::from_nanos(i64::MAX / 2 + 1);
+
+fn change_to_longest<M: Mode>(_: &Task) -> Verdict {
+    let (periodic, log) = plain::<M>(ms(300))?;
+    let due = periodic.due().ok_or(EIO)?;
+    check!(refused(periodic.change(LONGER), ERANGE));
+    check!(periodic.period() == ms(300) && periodic.due() == Some(due));
+    check!(periodic.change(LONGEST)? == Changed::From(due));
+    check!(refused(periodic.change(LONGER), ERANGE));
+    check!(periodic.period() == LONGEST && periodic.due() == Some(due));
+    // The point it waited for, and then none in a lifetime.
+    check!(log.has_run(1));
+    sleep_ms(100);
+    check!(log.runs() == 1 && log.is_clean());
+    check!(periodic.due() == Some(due + LONGEST));
+    drop(periodic);
+    // In the callback it counts from that run.
+    let (periodic, log) = beat::<M, _>(ms(5), move |tick, log| {
+        let taken = tick.change(LONGEST) == Ok(Changed::From(tick.due()));
+        if !taken || !refused(tick.change(LONGER), ERANGE) || tick.period() != LONGEST {
+            log.untrue.fetch_add(1, Relaxed);
+        }
+    })?;
+    check!(log.has_run(1));
+    sleep_ms(50);
+    check!(log.runs() == 1 && log.is_clean());
+    let due = Instant::from_nanos(log.due_ns.load(Relaxed));
+    check!(periodic.due() == Some(due + LONGEST));
     Ok(())
 }
 

@@ -48,6 +48,14 @@ pub(crate) const CASES: &[&[Case]] = &[
     &both!("rt_timer-10 a shorter timeout now", shorter_now),
     &both!("rt_timer-11 a longer timeout", longer),
     &both!(
+        "rt_timer-11 a change to the longest timeout there is, and back",
+        to_longest
+    ),
+    &both!(
+        "rt_timer-11 the longest timeout and back, both before the next wake",
+        longest_and_back
+    ),
+    &both!(
         "rt_timer-12 a timeout of zero, now and at the next wake",
         to_zero
     ),
@@ -366,6 +374,67 @@ fn to_zero<K: QueueKind>(_task: &Task) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// The longest timeout, and others that lead beyond the end of time: they must not wrap around to the past.
+const LONGEST: [i64; 3] = [i64::MAX, i64::MAX - 1, i64::MAX / 2 + 1];
+
+type Pair<K> = [Arc<Timed<Peer<K>>>; 2];
+
+/// Two that were added, before the queue's timeout was made so long; and when the first was.
+fn made_longest<K: QueueKind>(queue: &Queue<K>, span: i64, how: Change) -> Result<(Pair<K>, Now)> {
+    let peers = [
+        Peer::<K>::new(Act1::Nothing)?,
+        Peer::<K>::new(Act1::Nothing)?,
+    ];
+    let start = Now::read();
+    for peer in &peers {
+        let _ = queue.add_at(peer.timer::<First<K>>(), start);
+    }
+    queue.change(Delta::from_nanos(span), how)?;
+    Ok((peers, start))
+}
+
+fn to_longest<K: QueueKind>(_task: &Task) -> Verdict {
+    for span in LONGEST {
+        for how in [Change::AtNextWake, Change::Now] {
+            unhurried(|| {
+                let queue = queue::<K>(100)?;
+                let ([a, b], start) = made_longest(&queue, span, how)?;
+                if softclock::now() >= start.instant() + Delta::from_millis(100) {
+                    return Err(Fault::Retry);
+                }
+                check!(queue.timeout().as_nanos() == span);
+                check!(a.earliest() == Some(start.instant() + Delta::from_nanos(span)));
+                // Past the wake that the old timeout had set.
+                sleep_ms(150);
+                check!(a.runs() == 0 && b.runs() == 0 && queue.count() == 2);
+                check!(add(&queue, &a) == Added::Refreshed);
+                hurry(&queue, 10)?;
+                check!(wait(|| a.runs() == 1 && b.runs() == 1));
+                check!(due_after(&b, start) == 10);
+                sleep_ms(30);
+                check!(a.runs() == 1 && b.runs() == 1 && queue.count() == 0);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn longest_and_back<K: QueueKind>(_task: &Task) -> Verdict {
+    unhurried(|| {
+        let queue = queue::<K>(200)?;
+        let ([a, b], start) = made_longest(&queue, i64::MAX, Change::AtNextWake)?;
+        queue.change(Delta::from_millis(100), Change::AtNextWake)?;
+        if softclock::now() >= start.instant() + Delta::from_millis(200) {
+            return Err(Fault::Retry);
+        }
+        check!(wait(|| a.runs() == 1 && b.runs() == 1));
+        check!(began_after(&a, start) >= 200 && due_after(&a, start) == 100);
+        check!(due_after(&b, start) == 100 && queue.count() == 0);
+        Ok(())
+    })
 }
 
 fn empty_changes<K: QueueKind>(_task: &Task) -> Verdict {
