@@ -257,8 +257,8 @@ t "deleted in one, it is no longer watched there" wait_for 30 watching 0 "$inum_
 t "and in the other it is" watching 1 "$inum_two"
 nsenter --net=/run/netns/two sleep 60 &
 sleeper=$!
-inside() { [ "$(readlink /proc/$sleeper/ns/net)" = "net:[$inum_two]" ]; }
-wait_for 30 inside
+inside() { [ "$(readlink "/proc/$sleeper/ns/net")" = "net:[$1]" ]; }
+wait_for 30 inside "$inum_two"
 t "a namespace is named by a process in it" tell "route add dst=10.7.1.0/24 timeout=100ms pid=$sleeper"
 t "and its route deleted" wait_for 30 none at two /usr/sbin/ip route show 10.7.1.0/24
 kill $sleeper
@@ -280,22 +280,51 @@ t "a namespace with watched routes is kept alive by nobody" wait_for 30 known "$
 t "and nothing of it is left" equal "" "$(value dst net="$inum_one" <$tree/route/watched)"
 ip netns del two
 wait_for 30 known "$inum_two" 0
-# Created, filled and deleted, again and again; a deletion may come while routes expire.
+# Created, filled and deleted, again and again; a deletion may come while routes expire. Who still adds
+# routes then is told so, with one of two errors, and control says why.
+cat >/tmp/writer <<-'END'
+	while read -r line; do
+		echo "$line" 2>/dev/null >&3 && continue
+		{ read -r _ && read -r result && read -r why; } <"$1"
+		case "$result,$why" in
+		"last result=refused errno=ENODEV,# "?* | "last result=refused errno=ENOENT,# "?*) echo "refused: $why" ;;
+		*) echo "$line: $result: $why" ;;
+		esac
+	done </tmp/watch
+END
+# write_from COMMAND...: has it written, and what comes of it noted; what nsenter has to say, too.
+write_from() { "$@" sh /tmp/writer $tree/control >>/tmp/churn 2>&1; }
+# From inside, which keeps the namespace alive, if it comes in at all; and from outside, by a process that ends.
+within() { write_from nsenter --net="/run/netns/$1" & }
+beside() {
+	nsenter --net="/run/netns/$1" sleep 60 &
+	sleeper=$!
+	wait_for 30 inside "$(at "$1" readlink /proc/self/ns/net | tr -dc 0-9)"
+	sed -i "s/$/ pid=$sleeper/" /tmp/watch
+	# Or by one that is gone, which is refused each time.
+	[ "$2" != 0 ] || { kill "$sleeper"; wait "$sleeper"; }
+	write_from env &
+}
 churn() {
-	local round
+	local round writer pause sleeper
 	: >/tmp/churn
-	for round in 1 2 3 4 5; do
+	for round in 1 2 3 4 5 6; do
 		ip netns add "n$round" && at "n$round" /usr/sbin/ip link set lo up && fill "n$round" 100 || return
 		sed -i 's/=1h/=0/' /tmp/watch
-		at "n$round" sh -c 'while read -r line; do echo "$line"; done </tmp/watch >&3' 2>>/tmp/churn &
-		[ $round = 1 ] || sleep 0.0$round
+		pause=$((round / 2))
+		sleeper=
+		if [ $((round % 2)) = 0 ]; then beside "n$round" $((pause - 1)); else within "n$round"; fi
+		writer=$!
+		[ $pause = 0 ] || sleep 0.0$pause
+		[ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null
 		ip netns del "n$round"
-		# Who still adds routes when it goes, or is on his way into it, is told so.
-		wait $!
+		wait $writer
 	done
-	! grep -v 'No such\|setns()' /tmp/churn
+	fails grep -v '^refused: \|^nsenter: .*\(No such\|setns()\)' /tmp/churn || return
+	grep -q '^refused: ' /tmp/churn || { echo "nobody was refused"; return 1; }
 }
-t "namespaces go while their routes expire" churn
+t "namespaces go while their routes expire: who adds some is told why not" churn
+diag "$(grep -c '^refused: ' /tmp/churn) of 600 commands were refused"
 left() { [ "$(value watching <$tree/route/namespaces | grep -cvx 0)" = 0 ]; }
 t "no route of them is left" wait_for 30 left
 
