@@ -1,14 +1,14 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=dash disable=SC1091,SC2016
-# needs: ip
+# needs: ip setpriv tee
 #
 # Routes of the kernel, by its own tools. Faults: a route that outlives its time, or goes before; another
 # route deleted in its place; an end that is not heard; a namespace kept alive, or looked into when it is
 # gone; a mistake with the wrong errno.
 
 . /lib.sh
-ktap_plan 104
+ktap_plan 109
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -21,12 +21,17 @@ tell() { echo "$*" >$tree/control; }
 # tell_all FILE: its lines, one at a time, and on after one that is refused.
 tell_all() { while read -r line; do echo "$line"; done <"$1" >$tree/control; }
 errno() { value errno result=refused <$tree/control; }
-# refused ERRNO COMMAND...: it is, and nothing has changed.
+# refused ERRNO COMMAND...: it is, and nothing has changed. refused_to WHO...: the same, to WHO instead of tell.
 refused() {
-	local want=$1 before after
+	local want=$1
 	shift
+	refused_to tell "$want" "$@"
+}
+refused_to() {
+	local who=$1 want=$2 before after
+	shift 2
 	before=$(cut -d ' ' -f 3-5 $tree/route/watched 2>/dev/null | grep '^dst')
-	fails tell "$@" || return
+	fails "$who" "$@" || return
 	after=$(cut -d ' ' -f 3-5 $tree/route/watched | grep '^dst')
 	equal "$want" "$(errno)" && equal "$before" "$after" &&
 		sed -n 3p $tree/control | grep '^# .'
@@ -233,6 +238,26 @@ kill $parent
 t "several lines are executed up to the one that fails" sh -c "
 	! printf 'route forget dst=10.6.1.0/24\nroute nonsense\n' >$tree/control"
 t "what came before it has happened" equal "" "$(watched)"
+
+# Both who writes and who has opened the file need CAP_NET_ADMIN. Faults: only one of them is asked; a program
+# of root's that writes what its caller tells it, to where he tells it, commands for him.
+as_nobody() { /usr/bin/setpriv --reuid=65534 --clear-groups "$@"; }
+# What opens the file has the right to open any, but no other.
+opener() { as_nobody --inh-caps=-all,+dac_override --ambient-caps=+dac_override "$@"; }
+# The busybox gives up what it got from its file's owner.
+cp /usr/bin/tee /tmp/roots-tee
+chmod 4755 /tmp/roots-tee
+writer_powerless() { as_nobody sh -c 'echo "$0" >&3' "$*" 3>$tree/control; }
+opener_powerless() { opener sh -c "exec 3>$tree/control; echo \"\$0\" | /tmp/roots-tee >&3" "$*"; }
+neither_powerless() { as_nobody sh -c 'echo "$0" | /tmp/roots-tee >&3' "$*" 3>$tree/control; }
+ip route add 10.6.3.0/24 dev lo
+tell route add dst=10.6.1.0/24 timeout=1h
+t "written without CAP_NET_ADMIN to a file of root's: EPERM" refused_to writer_powerless EPERM route add dst=10.6.3.0/24 timeout=1
+t "nor is a route forgotten for such a one" refused_to writer_powerless EPERM route forget dst=10.6.1.0/24
+t "written by root to a file that was opened without it: EPERM" refused_to opener_powerless EPERM route add dst=10.6.3.0/24 timeout=1
+t "nor is a route forgotten there" refused_to opener_powerless EPERM route forget dst=10.6.1.0/24
+t "by that program to a file of root's it is done" neither_powerless route forget dst=10.6.1.0/24
+ip route del 10.6.3.0/24
 ip route del 10.6.1.0/24
 
 # ---- namespaces ------------------------------------------------------------------------------------
