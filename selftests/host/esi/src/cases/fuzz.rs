@@ -4,6 +4,10 @@
 //! chance. Those that get to a new place (another verdict, another length, another point at which a
 //! stream is refused) become samples themselves.
 //!
+//! It is guided by verdicts and not by the compiler's coverage, as cargo-fuzz is, for that needs a nightly
+//! rustc or a sanitizer's runtime, and neither comes with the distribution's. So it runs with whatever builds
+//! the other tests, and each time they do.
+//!
 //! `ESI_LONG` tries 10^9 of them, `ESI_SEED` begins elsewhere. A message that fails is printed with
 //! its seed; it belongs into the corpus then.
 
