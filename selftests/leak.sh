@@ -52,6 +52,9 @@ t "an unload waits until the end of a run has been told" farewell 0
 t "also of one that is not on the wheel" farewell 1
 sleep 1
 t "that is no leak" equal 0 "$(value leaked name=softclock_farewell <$tree/clients)"
+# What is forgotten keeps the client's record: in a softclock of its own, so that forgetful knows who allocated it.
+rmmod softclock
+insmod /softclock.ko || ktap_bail "softclock.ko does not load again"
 late() {
 	forgetful insmod /softclock_farewell.ko late=1 && rmmod softclock_farewell && sleep 0.2 || return
 	dmesg | grep -q 'softclock_farewell: late: Refused(Shutdown)'

@@ -3,8 +3,7 @@
 //! ddi_periodic_add(9F) and ddi_periodic_delete(9F).
 
 use crate::{
-    harness::{check, Case, Verdict},
-    periodic_subject::in_time,
+    harness::{check, in_time, Case, Verdict},
     subject::{sleep_ms, sleep_until},
 };
 use softclock::{

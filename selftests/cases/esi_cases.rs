@@ -4,10 +4,10 @@
 
 use crate::{
     esi_subject::{
-        alive, asked, dead, expired, first, in_time, is_at, is_near, is_simulated, millis, pending,
-        rest, span, suspect, units, watched, Manner, Name, Seen, Stage,
+        alive, asked, dead, expired, first, is_at, is_near, millis, pending, rest, span, suspect,
+        units, watched, Manner, Name, Seen, Stage,
     },
-    harness::{check, Case, Fault, Verdict},
+    harness::{check, in_time, is_simulated, Case, Fault, Verdict},
     subject::sleep_until,
 };
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -4,10 +4,10 @@
 
 use crate::{
     esi_subject::{
-        alive, asked, dead, expired, in_time, is_at, is_near, is_simulated, millis, rest, span,
-        units, watched, Manner, Name, Stage,
+        alive, asked, dead, expired, is_at, is_near, millis, rest, span, units, watched, Manner,
+        Name, Stage,
     },
-    harness::{check, Case, Fault, Verdict},
+    harness::{check, in_time, is_simulated, Case, Fault, Verdict},
     subject::{sleep_ms, sleep_until},
 };
 use softclock::{

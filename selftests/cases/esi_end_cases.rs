@@ -4,10 +4,10 @@
 
 use crate::{
     esi_subject::{
-        alive, asked, dead, expired, first, in_time, millis, pending, rest, span, units, watched,
-        Manner, Name, Seen, Stage,
+        alive, asked, dead, expired, first, millis, pending, rest, span, units, watched, Manner,
+        Name, Seen, Stage,
     },
-    harness::{check, Case, Fault, Verdict},
+    harness::{check, in_time, Case, Fault, Verdict},
     subject::{sleep_ms, sleep_until},
 };
 use kernel::{new_mutex, sync::Mutex};

@@ -2,7 +2,10 @@
 
 //! A service under test: its driver asks portals that behave as a case wants, and writes everything down.
 
-use crate::subject::sleep_until;
+use crate::{
+    harness::{in_time, simulate},
+    subject::sleep_until,
+};
 use kernel::{new_mutex, sync::Mutex};
 use softclock::{liveness::*, prelude::*};
 
@@ -13,6 +16,7 @@ static SLACK_MS: Atomic<u32> = Atomic::new(400);
 pub(crate) fn set_unit(unit_s: u32, slack_ms: u32) {
     UNIT_S.store(unit_s, Relaxed);
     SLACK_MS.store(slack_ms, Relaxed);
+    simulate(slack_ms <= 1);
 }
 
 /// So many units, in seconds.
@@ -28,19 +32,6 @@ pub(crate) fn span(n: u32) -> Delta {
 /// A thousandth of them.
 pub(crate) fn millis(n: u32) -> Delta {
     Delta::from_millis(units(n).into())
-}
-
-/// Simulated time costs nothing, and nothing is late.
-pub(crate) fn is_simulated() -> bool {
-    SLACK_MS.load(Relaxed) <= 1
-}
-
-/// Notes a bound that was not kept: the machine may have been busy.
-pub(crate) fn in_time(holds: bool) -> bool {
-    if !holds && !is_simulated() {
-        crate::harness::LATE.store(true, Relaxed);
-    }
-    holds
 }
 
 fn slack() -> Delta {

@@ -3,10 +3,8 @@
 //! Periodics: their grid, their first run, what they do when a run comes late or takes long.
 
 use crate::{
-    harness::{check, Case, Fault, Verdict},
-    periodic_subject::{
-        beat, in_time, is_atomic, modes, ms, plain, slower_and_slower, spend_us, Log,
-    },
+    harness::{check, in_time, Case, Fault, Verdict},
+    periodic_subject::{beat, is_atomic, modes, ms, plain, slower_and_slower, spend_us, Log},
     subject::{pause_us, sleep_ms, sleep_until},
 };
 use softclock::{periodic::Mode, prelude::*};

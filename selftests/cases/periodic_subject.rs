@@ -210,11 +210,3 @@ macro_rules! modes {
     };
 }
 pub(crate) use modes;
-
-/// Notes what a machine that was busy for long may have broken: the case is tried again.
-pub(crate) fn in_time(holds: bool) -> bool {
-    if !holds {
-        crate::harness::LATE.store(true, Relaxed);
-    }
-    holds
-}

@@ -40,15 +40,15 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     Case {
         name: "esi-28 esi-15 a connection that does not come about: all attempts, in their time",
-        run: hole,
+        run: |task| timely(|| hole(task)),
     },
     Case {
         name: "esi-15 silence: all attempts, in their time",
-        run: silent,
+        run: |task| timely(|| silent(task)),
     },
     Case {
         name: "esi-16 a closed port is refused at once, and attempts are a second apart at most",
-        run: closed,
+        run: |task| timely(|| closed(task)),
     },
     Case {
         name: "esi-12 S10 another transaction id is no answer",
@@ -76,11 +76,11 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     Case {
         name: "esi-13 a late answer to the first attempt counts",
-        run: late,
+        run: |task| timely(|| late(task)),
     },
     Case {
         name: "esi-14 all attempts are the same bytes",
-        run: third,
+        run: |task| timely(|| third(task)),
     },
     Case {
         name: "flapping: a portal that answers every other probe is alive and dead in turns",
@@ -159,26 +159,14 @@ fn bytes(task: &Task) -> Verdict {
     all_live(&[BYTES], task)
 }
 
-/// As often as four times: a busy machine may answer later than a probe is patient.
-fn again(case: impl Fn() -> Verdict) -> Verdict {
-    let mut verdict = case();
-    for _ in 0..3 {
-        if verdict.is_ok() {
-            break;
-        }
-        verdict = case();
-    }
-    verdict
-}
-
 /// Fault: a reset taken for an end, or not noticed.
 fn reset(task: &Task) -> Verdict {
-    again(|| all_dead(&[RESET, HALF_RESET], "reset", task))
+    timely(|| all_dead(&[RESET, HALF_RESET], "reset", task))
 }
 
 /// Fault: what there is of an answer is believed.
 fn end(task: &Task) -> Verdict {
-    again(|| all_dead(&[HALF], "eof", task))
+    timely(|| all_dead(&[HALF], "eof", task))
 }
 
 /// How long it took, in milliseconds, and how many attempts were made.
@@ -240,19 +228,12 @@ fn strays(port: u32, kind: &str, reason: &str, task: &Task) -> Verdict {
 
 /// So many strays of one kind from two attempts over each family.
 fn so_many_strays(many: u64, port: u32, kind: &str, reason: &str, task: &Task) -> Verdict {
-    // What comes back after the patience counts as something else: on a busy machine once more.
-    for _ in 0..4 {
+    timely(|| {
         let before = count(kind, task)?;
-        let dead = all_dead(&[port], reason, task).is_ok();
-        if dead && count(kind, task)? == before + many {
-            return Ok(());
-        }
-        fsleep(kernel::time::Delta::from_secs(2));
-    }
-    Err(Fault::Broken(
-        "as many strays of its kind as there were answers",
-        line!(),
-    ))
+        all_dead(&[port], reason, task)?;
+        check!(count(kind, task)? == before + many);
+        Ok(())
+    })
 }
 
 /// Fault: any answer counts, as it does for isnsd.
@@ -341,7 +322,7 @@ fn third(task: &Task) -> Verdict {
 fn flapping(task: &Task) -> Verdict {
     for port in [FLAP, udp(FLAP)] {
         for family in BOTH {
-            again(|| takes_turns(&question(family, port), task))?;
+            timely(|| takes_turns(&question(family, port), task))?;
         }
     }
     Ok(())

@@ -2,8 +2,9 @@
 
 //! The portals of softclock_peer, and asking them.
 
-use crate::harness::Fault;
+use crate::harness::{in_time, Fault, Verdict};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use kernel::time::delay::fsleep;
 use softclock::{
     liveness::{ask, drill::Drill, Question, Reply},
     prelude::*,
@@ -117,6 +118,47 @@ fn each(
         }
     }
     Ok(())
+}
+
+/// How late this machine lets a thread run that wants to every 10 ms.
+struct Watch {
+    _beat: Periodic<Task>,
+    latest_ns: Arc<Atomic<i64>>,
+}
+
+impl Watch {
+    fn begin() -> Result<Self> {
+        let latest_ns = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let note = latest_ns.clone();
+        let beat = Periodic::new(
+            softclock::owner!(),
+            c"watch",
+            Delta::from_millis(10),
+            move |tick| {
+                let late = tick.lateness().as_nanos();
+                note.store(note.load(Relaxed).max(late), Relaxed);
+            },
+        )?;
+        Ok(Self {
+            _beat: beat,
+            latest_ns,
+        })
+    }
+
+    fn latest(&self) -> Delta {
+        Delta::from_nanos(self.latest_ns.load(Relaxed))
+    }
+}
+
+/// What a case says that counts on answers within their patience. A machine that lets threads wait for a good
+/// part of it lets answers wait as well: the case is then tried again, when those are through.
+pub(crate) fn timely(case: impl FnOnce() -> Verdict) -> Verdict {
+    let watch = Watch::begin()?;
+    let verdict = case();
+    if !in_time(verdict.is_ok() || watch.latest() < Delta::from_millis(100)) {
+        fsleep(kernel::time::Delta::from_secs(2));
+    }
+    verdict
 }
 
 pub(crate) fn count(what: &str, task: &Task) -> Result<u64, Fault> {

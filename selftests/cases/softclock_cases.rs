@@ -63,6 +63,10 @@ module! {
             default: 0,
             description: "Run only this suite, counted from 1",
         },
+        simulated: u8 {
+            default: 0,
+            description: "Time is simulated: nothing is late but softclock",
+        },
     },
 }
 
@@ -91,6 +95,7 @@ struct Module;
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let task = Task::new()?;
+        harness::simulate(*module_parameters::simulated.value() != 0);
         match *module_parameters::only.value() {
             0 => harness::run(SUITES, &task),
             only => {
