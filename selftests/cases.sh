@@ -8,7 +8,7 @@
 ktap_plan 5
 
 insmod /softclock.ko || ktap_bail "softclock.ko does not load"
-ktap_module softclock_cases.ko "simulated=$simulated"
+ktap_module softclock_cases.ko "simulated=$(simulated)"
 
 # Every subject was dropped, so a record that stays was leaked by softclock itself.
 no_records() { [ "$(grep -c '^callout ' /sys/kernel/debug/softclock/callouts)" = 0 ]; }

@@ -132,9 +132,8 @@ leak_scan() {
 		tell' /tmp/.forgetful /sys/kernel/debug/kmemleak /sys/kernel/debug/kmemleak /sys/kernel/debug/kmemleak
 }
 
-# For cases whose time costs nothing: nothing is late there but softclock.
-simulated=0
-[ "$SC_GUEST" != uml-tt ] || simulated=1
+# simulated: 1 in a guest whose time costs nothing, where nothing is late but softclock.
+simulated() { if [ "$SC_GUEST" = uml-tt ]; then echo 1; else echo 0; fi; }
 
 # value KEY [KEY=VALUE...]: from records on stdin (one a line, key=value words), the value of KEY in
 # each record that has all the given words.

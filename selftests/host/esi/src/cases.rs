@@ -15,6 +15,7 @@ fn runs(short: u32, long: u32) -> Config {
     }
 }
 
+mod any;
 mod attempts;
 mod corpus;
 mod fuzz;
