@@ -1,21 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random operations on callouts of every kind, from a seed. Every arm must end as a run, a
-//! cancellation or a replacement, nothing may be early, and nothing run after a drain or shutdown.
+//! Random operations on callouts of every kind, from a seed, and on tables of timeouts. Every arm must
+//! end as a run, a cancellation or a replacement, nothing may be early, and nothing run after a drain or
+//! shutdown, nor after a stop under the lock that a callout is bound to.
 //!
 //! The log tells a hash over all that was answered and that ran: where one CPU and simulated
 //! time leave nothing to chance, the same seed gives the same hash. With log=1 it tells everything.
 
+#[path = "stress_bound.rs"]
+mod bound;
+#[path = "stress_journal.rs"]
+mod journal;
+#[path = "stress_legacy.rs"]
+mod legacy;
 #[path = "stress_clock.rs"]
 mod stress_clock;
 #[path = "stress_object.rs"]
 mod stress_object;
 
 use self::{
+    bound::{Reader, Trying, Unlocking, Waiting, Writer},
+    journal::Journal,
+    legacy::Legacy,
     stress_clock::{Clock, Random},
-    stress_object::{Any, Journal, Object, OPERATIONS},
+    stress_object::Object,
 };
-use softclock::prelude::*;
+use kernel::{sync::lock::mutex::MutexBackend, time::delay::udelay};
+use softclock::{
+    locked::{HardBackend, SoftBackend, SoftRwBackend, TaskRwBackend},
+    prelude::*,
+};
 
 module! {
     type: Module,
@@ -50,11 +64,39 @@ impl Clock {
             (softclock::now() + delay, true)
         }
     }
+
+    /// Keeps the CPU for so many steps. Simulated, to read the clock does not move it under every lock.
+    fn stay(&mut self, steps: u32) {
+        let time = Delta::from_nanos(i64::from(steps) * Self::STEP);
+        self.now = if self.simulated {
+            self.now
+        } else {
+            softclock::now()
+        } + time;
+        let left = (self.now - softclock::now()).as_nanos().max(0) / 1_000;
+        udelay(kernel::time::Delta::from_micros(left + 1));
+    }
 }
 
-/// Callouts of each kind, and kinds.
-const EACH: usize = 4;
-const KINDS: usize = 6;
+/// Something under stress, of some kind.
+trait Any {
+    /// Operation number `operation`.
+    fn operate(&self, operation: u32, random: &mut Random, clock: &mut Clock, task: &Task);
+    /// Shuts it down, and adds up.
+    fn finish(&self, task: &Task);
+}
+
+/// How many operations there are.
+const OPERATIONS: u32 = 8;
+
+/// How many of each kind, and kinds.
+const EACH: usize = 3;
+const KINDS: usize = 15;
+
+/// Whether the callbacks of a kind have a task.
+const fn of_tasks(kind: usize) -> bool {
+    matches!(kind, 1 | 3 | 8 | 9 | 13 | 14)
+}
 
 /// One of each kind, by number.
 fn made(number: usize, journal: &Arc<Journal>) -> Result<KBox<dyn Any>> {
@@ -66,7 +108,16 @@ fn made(number: usize, journal: &Arc<Journal>) -> Result<KBox<dyn Any>> {
         2 => KBox::new(Object::<Precise<Soft>>::new(tag, journal)?, GFP_KERNEL)?,
         3 => KBox::new(Object::<Precise<Task>>::new(tag, journal)?, GFP_KERNEL)?,
         4 => KBox::new(Object::<Hard>::new(tag, journal)?, GFP_KERNEL)?,
-        _ => KBox::new(Object::<Nth<Soft, 3>>::new(tag, journal)?, GFP_KERNEL)?,
+        5 => KBox::new(Object::<Nth<Soft, 3>>::new(tag, journal)?, GFP_KERNEL)?,
+        6 => bound::made::<Writer<Soft, HardBackend, Waiting>>(tag, journal)?,
+        7 => bound::made::<Writer<Soft, SoftBackend, Trying>>(tag, journal)?,
+        8 => bound::made::<Writer<Task, MutexBackend, Unlocking>>(tag, journal)?,
+        9 => bound::made::<Writer<Precise<Task>, MutexBackend, Trying>>(tag, journal)?,
+        10 => bound::made::<Writer<Hard, HardBackend, Waiting>>(tag, journal)?,
+        11 => bound::made::<Reader<Soft, SoftRwBackend, Unlocking>>(tag, journal)?,
+        12 => bound::made::<Writer<Precise<Soft>, SoftBackend, Unlocking>>(tag, journal)?,
+        13 => bound::made::<Reader<Task, TaskRwBackend, Trying>>(tag, journal)?,
+        _ => KBox::new(Legacy::new(tag, journal)?, GFP_KERNEL)?,
     })
 }
 
@@ -90,7 +141,7 @@ impl kernel::Module for Module {
                     objects[number].finish(&task);
                     objects[number] = made(number, &journal)?;
                 }
-                operation => objects[number].operate(operation, &mut random, &clock, &task),
+                operation => objects[number].operate(operation, &mut random, &mut clock, &task),
             }
             if random.below(3) == 0 {
                 clock.rest(1 + random.below(400))?;

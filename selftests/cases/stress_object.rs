@@ -1,113 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the stress operates on, and what it writes down.
+//! Callouts without a lock, as the stress operates on them.
 
-use crate::{Clock, Random, EACH, KINDS};
+use crate::{journal::Journal, Any, Clock, Random, KINDS};
 use core::any::TypeId;
 use kernel::{cpu::nr_cpu_ids, time::delay::fsleep};
 use softclock::{new_hard_lock, prelude::*, Unlocked};
-
-/// All that was answered and that ran.
-#[pin_data]
-pub(crate) struct Journal {
-    #[pin]
-    sums: HardLock<Sums>,
-    log: bool,
-    start: Instant,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Sums {
-    /// Over all lines in order; those of a callout of tasks have one of their own. Two workers that wake
-    /// at once may begin one before the other or the other way round: nobody promises more.
-    hashes: [u64; EACH * KINDS],
-    lines: u64,
-    new: u64,
-    runs: u64,
-    cancelled: u64,
-    /// Re-arms that a stop or drain during the run dropped.
-    dropped: u64,
-    early: u64,
-    /// Stops after which the next run's deadline is not known.
-    unsure: u64,
-    /// Objects whose arms do not add up.
-    wrong: u64,
-    /// Runs after the end.
-    late: u64,
-    /// Reports of the end of a run, and how many were asked for.
-    drained: u64,
-    asked: u64,
-}
-
-/// FNV-1a, one step of it.
-fn hashed(hash: u64, byte: &u8) -> u64 {
-    (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-}
-
-/// Whether the callbacks of a callout have a task; none is number 0.
-fn of_tasks(tag: u64) -> bool {
-    matches!(tag % KINDS as u64, 1 | 3)
-}
-
-impl Journal {
-    pub(crate) fn new(log: bool, start: Instant) -> Result<Arc<Self>> {
-        Arc::pin_init(
-            pin_init!(Self {
-                sums <- new_hard_lock!(Sums::default()),
-                log,
-                start,
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    /// A time, as it is written down: in steps.
-    fn time(&self, at: Instant) -> i64 {
-        (at - self.start).as_nanos() / Clock::STEP
-    }
-
-    fn write(&self, tag: u64, what: &str, value: i64, count: impl FnOnce(&mut Sums)) {
-        let mut sums = self.sums.lock();
-        sums.lines += 1;
-        let one = if of_tasks(tag) { tag as usize } else { 0 };
-        if let Some(hash) = sums.hashes.get_mut(one) {
-            for bytes in [what.as_bytes(), &tag.to_le_bytes(), &value.to_le_bytes()] {
-                *hash = bytes.iter().fold(*hash, hashed);
-            }
-        }
-        count(&mut sums);
-        if self.log {
-            pr_info!("{} {} {} {}\n", sums.lines, tag, what, value);
-        }
-    }
-
-    pub(crate) fn tell(&self) {
-        let sums = *self.sums.lock();
-        let hash = sums
-            .hashes
-            .iter()
-            .flat_map(|hash| hash.to_le_bytes())
-            .fold(0, |all, byte| hashed(all, &byte));
-        pr_info!(
-            "hash {:016x} lines {} new {} runs {} cancelled {} dropped {} unsure {}\n",
-            hash,
-            sums.lines,
-            sums.new,
-            sums.runs,
-            sums.cancelled,
-            sums.dropped,
-            sums.unsure
-        );
-        pr_info!(
-            "early {} wrong {} late {} drained {} asked {}\n",
-            sums.early,
-            sums.wrong,
-            sums.late,
-            sums.drained,
-            sums.asked
-        );
-    }
-}
 
 /// What the lock of an object protects: its arms, by the answers.
 #[derive(Clone, Copy, Default)]
@@ -211,17 +109,7 @@ impl<K: Unlocked> OnExpire<K> for Stressed<K> {
     }
 }
 
-/// A [`Stressed`] object of some kind.
-pub(crate) trait Any {
-    /// Operation number `operation`.
-    fn operate(&self, operation: u32, random: &mut Random, clock: &Clock, task: &Task);
-    /// Shuts it down, and adds up.
-    fn finish(&self, task: &Task);
-}
-
-/// How many operations there are.
-pub(crate) const OPERATIONS: u32 = 8;
-
+/// One under stress, of some kind.
 pub(crate) struct Object<K: Unlocked>(Arc<Timed<Stressed<K>>>);
 
 impl<K: Unlocked> Object<K> {
@@ -316,7 +204,7 @@ impl<K: Unlocked> Object<K> {
 }
 
 impl<K: Unlocked> Any for Object<K> {
-    fn operate(&self, operation: u32, random: &mut Random, clock: &Clock, task: &Task) {
+    fn operate(&self, operation: u32, random: &mut Random, clock: &mut Clock, task: &Task) {
         let callout = &self.0.timer;
         match operation {
             0 | 1 => {
