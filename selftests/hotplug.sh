@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=dash disable=SC1091
 #
-# A CPU goes offline with callouts pending on it. Fault: they never run, or cannot be stopped.
+# A CPU goes offline with callouts pending on it. Faults: they never run, or before their
+# time, or cannot be stopped.
 
 . /lib.sh
-ktap_plan 11
+ktap_plan 14
 
 tree=/sys/kernel/debug/softclock
 cpu1=/sys/devices/system/cpu/cpu1/online
@@ -41,6 +42,17 @@ gone() { [ "$(linked)" = 0 ]; }
 t "callout-34 none is left on a wheel" wait_for 20 gone
 t "callout-34 of 5000 pending on it none was lost, early or run twice" \
 	equal "ran 5000 twice 0 early 0 lost 0 refused 0" "$(verdict)"
+
+# So do those with a timer of the kernel each, which are armed there.
+own_timers() {
+	taskset 2 insmod /softclock_swarm.ko n=1000 cpu=1 after_ms=200 spread_ms=4000 kind="$1" && cycles && sleep 4 &&
+		all_told
+}
+told() { [ "$(value state name=bee <$tree/callouts | grep -cv '^idle$')" = 0 ]; }
+all_told() { wait_for 20 told && equal "ran 1000 twice 0 early 0 lost 0 refused 0" "$(verdict)"; }
+t "callout-34 of 1000 hard ones none was lost, early or run twice" own_timers 1
+t "callout-34 of 1000 precise soft ones none was lost, early or run twice" own_timers 2
+t "callout-34 of 1000 precise task ones none was lost, early or run twice" own_timers 3
 
 # One periodic of each mode on the CPU that goes and comes back.
 taskset 2 insmod /softclock_periodics.ko n=5 period_us=10000 || ktap_bail "no periodics"

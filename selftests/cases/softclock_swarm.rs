@@ -2,7 +2,7 @@
 
 //! Many callouts at once, armed as the parameters say; at unload the log says what became of them.
 
-use softclock::prelude::*;
+use softclock::{prelude::*, Unlocked};
 
 module! {
     type: Module,
@@ -36,6 +36,10 @@ module! {
             default: 0xffff_ffff,
             description: "The CPU to arm them on",
         },
+        kind: u8 {
+            default: 0,
+            description: "0: soft, 1: hard, 2: precise soft, 3: precise task",
+        },
         stop: u8 {
             default: 0,
             description: "Stop all again",
@@ -48,19 +52,19 @@ module! {
 }
 
 #[pin_data]
-struct Bee {
+struct Bee<K: Unlocked> {
     #[pin]
-    timer: Callout<Self, Soft>,
+    timer: Callout<Self, K>,
     due_ns: Atomic<i64>,
     owed: Atomic<u64>,
     runs: Atomic<u64>,
     early: Atomic<u64>,
 }
 
-impl_has_callout! { impl HasCallout<Soft> for Bee { self.timer } }
+impl_has_callout! { impl {K: Unlocked} HasCallout<K> for Bee<K> { self.timer } }
 
-impl OnExpire<Soft> for Bee {
-    fn expire(this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Soft>) -> Next {
+impl<K: Unlocked> OnExpire<K> for Bee<K> {
+    fn expire(this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, K::Context>) -> Next {
         if softclock::now().as_nanos() < this.due_ns.load(Acquire) {
             this.early.fetch_add(1, Relaxed);
         }
@@ -120,48 +124,67 @@ impl Ticker {
     }
 }
 
-struct Module {
-    swarm: KVVec<Arc<Timed<Bee>>>,
-    refused: u64,
-    ticker: Option<Arc<Timed<Ticker>>>,
+/// All callouts, of whatever kind.
+trait Swarm: Send + Sync {
+    /// What has become of them.
+    fn tell(&self);
 }
 
-impl kernel::Module for Module {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        let param = &module_parameters::n;
-        let mut swarm = KVVec::new();
-        for _ in 0..*param.value() {
-            let bee = Timed::new(try_pin_init!(Bee {
+struct Bees<K: Unlocked> {
+    bees: KVVec<Arc<Timed<Bee<K>>>>,
+    refused: u64,
+}
+
+impl<K: Unlocked> Bees<K> {
+    /// Makes and arms all.
+    fn swarm() -> Result<KBox<dyn Swarm>> {
+        let mut bees = KVVec::new();
+        for _ in 0..*module_parameters::n.value() {
+            let bee = Timed::new(try_pin_init!(Bee::<K> {
                 timer <- Callout::new(softclock::owner!(), c"bee"),
                 due_ns: Atomic::new(0),
                 owed: Atomic::new(0),
                 runs: Atomic::new(0),
                 early: Atomic::new(0),
             }))?;
-            swarm.push(bee, GFP_KERNEL)?;
+            bees.push(bee, GFP_KERNEL)?;
         }
-        let refused = arm(&swarm);
+        let refused = arm(&bees);
         if *module_parameters::stop.value() != 0 {
-            for bee in swarm.iter() {
+            for bee in bees.iter() {
                 if bee.timer.stop() == Stop::Cancelled {
                     bee.owed.store(0, Relaxed);
                 }
             }
         }
+        Ok(KBox::new(Self { bees, refused }, GFP_KERNEL)?)
+    }
+}
+
+struct Module {
+    swarm: KBox<dyn Swarm>,
+    ticker: Option<Arc<Timed<Ticker>>>,
+}
+
+impl kernel::Module for Module {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let swarm = match *module_parameters::kind.value() {
+            0 => Bees::<Soft>::swarm()?,
+            1 => Bees::<Hard>::swarm()?,
+            2 => Bees::<Precise<Soft>>::swarm()?,
+            3 => Bees::<Precise<Task>>::swarm()?,
+            _ => return Err(EINVAL),
+        };
         let ticker = match *module_parameters::tick.value() {
             0 => None,
             _ => Some(Ticker::start()?),
         };
-        Ok(Self {
-            swarm,
-            refused,
-            ticker,
-        })
+        Ok(Self { swarm, ticker })
     }
 }
 
 /// Arms all; gives how many arms were refused.
-fn arm(swarm: &[Arc<Timed<Bee>>]) -> u64 {
+fn arm<K: Unlocked>(swarm: &[Arc<Timed<Bee<K>>>]) -> u64 {
     let first = softclock::now()
         + Delta::from_millis(i64::from(*module_parameters::after_ms.value()))
         + Delta::from_secs(i64::from(*module_parameters::after_s.value()));
@@ -178,7 +201,7 @@ fn arm(swarm: &[Arc<Timed<Bee>>]) -> u64 {
         bee.owed.store(1, Relaxed);
         let plan = Plan::at(due).within(window);
         let plan = if cpu == u32::MAX { plan } else { plan.on(cpu) };
-        if bee.callout::<Soft>().arm(plan) != Arm::New {
+        if bee.callout::<K>().arm(plan) != Arm::New {
             bee.owed.store(0, Relaxed);
             refused += 1;
         }
@@ -198,8 +221,14 @@ impl Drop for Module {
                 (softclock::now().as_nanos() - ticker.first_ns.load(Relaxed)) / 1_000_000_000
             );
         }
+        self.swarm.tell();
+    }
+}
+
+impl<K: Unlocked> Swarm for Bees<K> {
+    fn tell(&self) {
         let (mut ran, mut twice, mut early, mut lost) = (0, 0, 0, 0);
-        for bee in self.swarm.iter() {
+        for bee in self.bees.iter() {
             // What runs from here on is not lost, and not counted.
             let (runs, owed) = (bee.runs.load(Acquire), bee.owed.load(Relaxed));
             ran += runs.min(1);
