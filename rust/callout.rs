@@ -22,9 +22,12 @@
 //! - After [`Stop::Cancelled`] it does not run. After a drain nothing of it runs, but for a report of that
 //!   end which others have asked for ([`OnExpire::drained`]).
 //! - A callout never keeps its object alive. Once the last [`Arc`] is gone no run begins, of any
-//!   callout in it, and the object is never dropped in the middle of a run: when a run held the last
-//!   reference, the object is dropped soon after, in task context. Otherwise it is dropped where the
-//!   last [`Arc`] is, which must be a context in which the kernel can free memory; that never waits.
+//!   callout in it, also where it was due and waits for a worker or for its lock. (What a CPU has in hand
+//!   at that very moment may still run, within a millisecond; so may several callouts of one object that
+//!   wait at once, for each has a reference meanwhile.) The object is never dropped in the middle of a
+//!   run: when a run held the last reference, the object is dropped soon after, in task context. Otherwise
+//!   it is dropped where the last [`Arc`] is, which must be a context in which the kernel can free memory;
+//!   that never waits.
 //! - `Arc::into_unique_or_drop` gives up the last [`Arc`] for a moment, and then has it back: a run that comes due
 //!   just then is lost, as if it had been stopped, and the callout is idle. Call it for what is not pending, or
 //!   arm again afterwards.

@@ -93,6 +93,7 @@ impl Node {
         };
         let turn = Turn {
             node: &this,
+            held: &held,
             begun: Cell::new(None),
         };
         let (due, owed) = {
@@ -200,6 +201,8 @@ impl Node {
     /// Ends a run.
     fn end(&self, next: Next, held: &Held, began: Instant, inside: Inside) -> Ended {
         let due = match next {
+            // Nobody is left that it could run for; its timer could come before this reference is given back.
+            _ if held.is_alone() => None,
             Next::Stop => None,
             Next::After(delta) => Some(now() + delta),
             Next::At(due) => Some(due),
@@ -245,12 +248,17 @@ const RETRY: Delta = Delta::from_micros(65);
 /// An expiry whose callback has not begun.
 struct Turn<'a> {
     node: &'a Node,
+    held: &'a Held,
     /// When the run has begun.
     begun: Cell<Option<Instant>>,
 }
 
 impl Begin for Turn<'_> {
     fn begin(&self) -> bool {
+        // The last owner has gone meanwhile. What is owed goes with the object.
+        if self.held.is_alone() {
+            return false;
+        }
         let mut state = self.node.state.lock();
         if !state.life.begin() {
             return false;

@@ -188,6 +188,17 @@ impl Ops {
         true
     }
 
+    /// Whether the caller's reference is the only one: nobody can make another, and no owner is left.
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`](Self::run).
+    pub(crate) unsafe fn is_alone(&self, object: *const ()) -> bool {
+        // SAFETY: Invariant 2.
+        let count = unsafe { AtomicI32::from_ptr(self.count(object).cast()) };
+        count.load(Acquire) == 1
+    }
+
     /// Calls the driver.
     ///
     /// # Safety

@@ -81,6 +81,12 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// No owner is left: this reference is the only one.
+    pub(crate) fn is_alone(&self) -> bool {
+        // SAFETY: Invariant 3.
+        unsafe { self.ops.is_alone(self.object) }
+    }
+
     /// Calls the driver.
     pub(crate) fn run(&self, firing: &Firing<'_>) -> Next {
         // SAFETY: Invariant 3.

@@ -87,6 +87,12 @@ impl Target {
         unsafe { self.ops.put(self.object) }
     }
 
+    /// No owner of the object is left.
+    pub(super) fn is_alone(self) -> bool {
+        // SAFETY: As for `run`.
+        unsafe { self.ops.is_alone(self.object) }
+    }
+
     pub(super) fn locks(self) -> bool {
         self.ops.locks
     }

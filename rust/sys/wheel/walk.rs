@@ -214,18 +214,19 @@ impl Walk {
             return;
         }
         let due = this.deadline().min(start);
+        let target = entry.target();
         let waiting = Waiting {
             entry,
+            target,
             now: Some(granule),
         };
-        let target = entry.target();
         // Stopped since: not even its lock is touched.
         let next = if this.is_pending() {
             self.execute(entry, target, &Firing::waiting(due, &waiting))
         } else {
             Next::Stop
         };
-        end(entry, target, next);
+        end_late(entry, target, next);
     }
 }
 
@@ -296,6 +297,16 @@ fn end(entry: Ptr, target: Target, next: Next) {
     }
 }
 
+/// As [`end`], of a run that needed a worker, or a lock.
+fn end_late(entry: Ptr, target: Target, next: Next) {
+    // Without an owner nothing is to come. Let go of as it is, another CPU could have it running before
+    // this reference is given back.
+    if target.is_alone() {
+        protocol::shut(&Kernel, entry);
+    }
+    end(entry, target, next);
+}
+
 /// As the last part of [`end`], where somebody may wait for it; `was` is what it was until then.
 #[cold]
 #[inline(never)]
@@ -323,12 +334,17 @@ fn put_of(entry: Ptr, target: Target) {
 /// An entry whose callback begins when it has its lock, or its worker.
 struct Waiting {
     entry: Ptr,
+    target: Target,
     /// The granule it was taken for, and stays on its base; in a worker: `None`.
     now: Option<u64>,
 }
 
 impl Begin for Waiting {
     fn begin(&self) -> bool {
+        // The last owner has gone meanwhile. What is owed goes with the object.
+        if self.target.is_alone() {
+            return false;
+        }
         match self.now {
             Some(granule) => protocol::begin(&Kernel, self.entry, granule, None),
             None => {
@@ -367,8 +383,12 @@ unsafe extern "C" fn on_work(work: *mut bindings::work_struct) {
     let owner = entry.entry().kin.owner.clone();
     entry.entry().prev.store(current_task().cast(), Relaxed);
     let due = entry.entry().deadline();
-    let waiting = Waiting { entry, now: None };
     let target = entry.target();
+    let waiting = Waiting {
+        entry,
+        target,
+        now: None,
+    };
     let locks = target.locks();
     let next = if locks && entry.entry().is_pending() {
         target.run(&Firing::waiting(due, &waiting))
@@ -378,7 +398,7 @@ unsafe extern "C" fn on_work(work: *mut bindings::work_struct) {
         // Stopped since: not even its lock is touched.
         Next::Stop
     };
-    end(entry, target, next);
+    end_late(entry, target, next);
     owner.came();
 }
 
