@@ -58,6 +58,7 @@ macro_rules! flavours {
         ]
     };
 }
+pub(crate) use flavours;
 
 /// The same for those that only try the lock.
 macro_rules! trying {
@@ -192,14 +193,14 @@ impl Make for MutexBackend {
 }
 
 /// A kind of callout, the lock it is bound to, and how the expiry takes that.
-trait Flavour: Send + Sync + 'static {
+pub(crate) trait Flavour: Send + Sync + 'static {
     type Kind: Unlocked;
     type Backend: Make + LocksIn<<Self::Kind as Kind>::Context>;
     const TRY: bool;
 }
 
 /// The expiry waits for the lock.
-struct Bound<K, B>(PhantomData<fn(K, B)>);
+pub(crate) struct Bound<K, B>(PhantomData<fn(K, B)>);
 /// The expiry tries the lock.
 struct Tried<K, B>(PhantomData<fn(K, B)>);
 
@@ -239,7 +240,7 @@ struct Port<F: Flavour> {
 impl_has_callout! { impl {F: Flavour} HasCallout<Locked<F::Kind>> for Port<F> { self.timer } }
 
 /// The thread and the CPU: an expiry has another one of the two.
-fn identity() -> u64 {
+pub(crate) fn identity() -> u64 {
     let task = kernel::task::Task::current_raw() as u64;
     task ^ u64::from(CpuId::current().as_u32())
 }
@@ -326,7 +327,7 @@ fn arm_from<F: Flavour>(port: &PortOf<F>, after: Delta, cpu: Option<u32>) -> Res
 }
 
 /// Where the expiry is to happen, so that it can wait for a lock that is held here.
-fn elsewhere<F: Flavour>() -> Option<u32> {
+pub(crate) fn elsewhere<F: Flavour>() -> Option<u32> {
     if is_atomic::<F::Kind>() {
         other_cpu()
     } else {

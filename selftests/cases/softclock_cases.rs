@@ -26,6 +26,8 @@ mod legacy_cases;
 mod lifetime_cases;
 #[path = "lock_cases.rs"]
 mod lock_cases;
+#[path = "lock_end_cases.rs"]
+mod lock_end_cases;
 #[path = "periodic_cases.rs"]
 mod periodic_cases;
 #[path = "periodic_end_cases.rs"]
@@ -75,6 +77,7 @@ const SUITES: &[&[&[Case]]] = &[
     lifetime_cases::CASES,
     circle_cases::CASES,
     lock_cases::CASES,
+    lock_end_cases::CASES,
     shared_lock_cases::CASES,
     active_cases::CASES,
     plan_cases::CASES,
