@@ -6,8 +6,8 @@
 use crate::{
     harness::{check, Case, Verdict},
     route_subject::{
-        both, hurry, idle, is_task, queue, shared, wait, while_acting, Act1, Chosen, First, Log,
-        Peer, Second, DROPPED, DROPPED_IN_RUN, DROPPED_IN_TASK, SAW_DEADLOCK, SAW_END,
+        both, hurry, idle, queue, shared, wait, while_acting, Act1, Chosen, First, Log, Peer,
+        Second, DROPPED, DROPPED_IN_RUN, DROPPED_IN_TASK, SAW_DEADLOCK, SAW_END,
     },
     subject::{pause_us, sleep_ms},
 };
@@ -30,10 +30,10 @@ pub(crate) const CASES: &[&[Case]] = &[
         "rt_timer-16 a destruction waits for the action",
         destroy_waits
     ),
-    &both!(
-        "rt_timer-17 destroyed by its own action: refused",
-        destroy_own
-    ),
+    &[Case {
+        name: "rt_timer-17 destroyed by its own action: refused (task)",
+        run: destroy_own::<Task>,
+    }],
     &both!(
         "rt_timer-17 dropped by its own action: the rest does not run",
         drop_own
@@ -55,15 +55,18 @@ pub(crate) const CASES: &[&[Case]] = &[
         add_while_removing
     ),
     &both!("rt_timer-21 remove_all by an action", remove_all_own),
-    &both!(
-        "rt_timer-21 waiting for oneself is refused",
-        wait_for_oneself
-    ),
-    &both!("rt_timer-21 actions that wait for each other", circle),
-    &both!(
-        "rt_timer-17 actions that destroy each other's queue, with its actions",
-        flush_circle
-    ),
+    &[Case {
+        name: "rt_timer-21 waiting for oneself is refused (task)",
+        run: wait_for_oneself::<Task>,
+    }],
+    &[Case {
+        name: "rt_timer-21 actions that wait for each other (task)",
+        run: circle::<Task>,
+    }],
+    &[Case {
+        name: "rt_timer-17 actions that destroy each other's queue, with its actions (task)",
+        run: flush_circle::<Task>,
+    }],
     &both!(
         "rt_timer-15 what an action removes is not among those that ran",
         flush_removes
@@ -180,11 +183,6 @@ fn destroy_waits<K: QueueKind>(task: &Task) -> Verdict {
 }
 
 fn destroy_own<K: QueueKind>(task: &Task) -> Verdict {
-    if !is_task::<K>() {
-        return Err(crate::harness::Fault::Skip(
-            "a soft action has no task: it does not compile",
-        ));
-    }
     let queue = shared::<K>(20)?;
     let peer = Peer::<K>::new(Act1::Destroy(queue.clone()))?;
     let other = Peer::<K>::new(Act1::Nothing)?;
@@ -354,11 +352,6 @@ fn remove_all_own<K: QueueKind>(_task: &Task) -> Verdict {
 }
 
 fn wait_for_oneself<K: QueueKind>(_task: &Task) -> Verdict {
-    if !is_task::<K>() {
-        return Err(crate::harness::Fault::Skip(
-            "a soft action has no task: it does not compile",
-        ));
-    }
     let queue = idle::<K>()?;
     let peer = Peer::<K>::new(Act1::RemoveAllAndWait)?;
     check!(queue.add(peer.timer::<First<K>>()) == Added::New);
@@ -400,11 +393,6 @@ fn circle<K: QueueKind>(_task: &Task) -> Verdict {
 fn refused_circle<K: QueueKind>(
     wait_for: impl Fn(&Arc<RouteTimerQueue<K>>, &Arc<Timed<Peer<K>>>) -> Act1<K>,
 ) -> Verdict {
-    if !is_task::<K>() {
-        return Err(crate::harness::Fault::Skip(
-            "a soft action has no task: it does not compile",
-        ));
-    }
     let (one, two) = (shared::<K>(10)?, shared::<K>(10)?);
     let (a, b) = (
         Peer::<K>::new(Act1::Nothing)?,

@@ -342,7 +342,7 @@ fn stay<K: QueueKind>(ms: i64) {
 }
 
 /// Its actions may sleep.
-pub(crate) fn is_task<K: QueueKind>() -> bool {
+fn is_task<K: QueueKind>() -> bool {
     TypeId::of::<K>() == TypeId::of::<Task>()
 }
 
