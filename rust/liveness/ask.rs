@@ -8,7 +8,7 @@ use crate::{
     policy::{
         deadline::Instant,
         esi::{
-            attempts::{Attempts, Spacing},
+            attempts::{Made, Spacing},
             round,
         },
         pdu::{
@@ -27,23 +27,23 @@ pub(crate) trait Judge: Send + Sync {
 
     /// Whether the answer still matters. Asked before a probe is started, and of all probes after
     /// [`Prober::sweep`]; `false` ends it, void. Task context, no lock held; does not block.
-    fn wants(&self, tag: u64) -> bool;
+    fn wants(&self, tag: u32) -> bool;
 
     /// Attempt `attempt` (from 1) of `of` has come to nothing, by the end of its time or before; another
     /// one follows. Task context, no lock held.
-    fn missed(&self, tag: u64, attempt: u8, of: u8) {
+    fn missed(&self, tag: u32, attempt: u8, of: u8) {
         let _ = (tag, attempt, of);
     }
 
     /// An answer came that is none. Task context, no lock held.
-    fn refused(&self, tag: u64, fault: Fault) {
+    fn refused(&self, tag: u32, fault: Fault) {
         let _ = (tag, fault);
     }
 
     /// The probe is over: told once for each that was begun. Task context, no lock held; may begin
     /// others, and may block, but holds up all probes of its prober meanwhile. The prober lets go of
     /// the judge right after it.
-    fn ended(&self, tag: u64, end: End);
+    fn ended(&self, tag: u32, end: End);
 }
 
 /// Makes probes: one over sockets for each network namespace, one for each way to ask of a driver's.
@@ -83,35 +83,40 @@ pub(crate) trait Prober: Send + Sync {
     }
 }
 
-/// A question.
+/// A question, and how often it is put.
 pub(crate) struct Ask {
+    pub(crate) whom: Whom,
+    pub(crate) spacing: Spacing,
+}
+
+/// Who is asked about what, and who wants to know.
+pub(crate) struct Whom {
     /// What is asked about.
     pub(crate) portal: Portal,
     /// The port, at the portal's address, where it is asked.
     pub(crate) at: Port,
     /// The index of the interface that a link-local address belongs to; else 0.
     pub(crate) scope: u32,
-    pub(crate) spacing: Spacing,
     pub(crate) judge: Arc<dyn Judge>,
     /// The judge's own: what tells its questions apart.
-    pub(crate) tag: u64,
+    pub(crate) tag: u32,
 }
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
     /// The portal lives: its answer was read at this instant.
-    Answered { at: Instant, attempts: Attempts },
+    Answered { at: Instant, attempts: Made },
     /// No attempt was answered: it is dead. `why` is what became of the last one.
-    Silent { attempts: Attempts, why: Why },
+    Silent { attempts: Made, why: Why },
     /// Nothing is known: not wanted any more, shut down, or the fault was ours. `attempts`: if it was
     /// started.
-    Void { attempts: Option<Attempts> },
+    Void { attempts: Option<Made> },
 }
 
 impl End {
     /// The attempts, if there were any.
-    pub(crate) const fn attempts(&self) -> Option<&Attempts> {
+    pub(crate) const fn attempts(&self) -> Option<&Made> {
         match self {
             Self::Answered { attempts, .. } | Self::Silent { attempts, .. } => Some(attempts),
             Self::Void { attempts } => attempts.as_ref(),

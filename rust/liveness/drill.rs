@@ -48,19 +48,19 @@ impl Judge for Group {
         Eid::kept(&self.eid)
     }
 
-    fn wants(&self, _tag: u64) -> bool {
+    fn wants(&self, _tag: u32) -> bool {
         !self.ends.unwanted.load(Relaxed)
     }
 
-    fn missed(&self, _tag: u64, _attempt: u8, _of: u8) {
+    fn missed(&self, _tag: u32, _attempt: u8, _of: u8) {
         self.ends.missed.fetch_add(1, Relaxed);
     }
 
-    fn refused(&self, _tag: u64, _fault: Fault) {
+    fn refused(&self, _tag: u32, _fault: Fault) {
         self.ends.refused.fetch_add(1, Relaxed);
     }
 
-    fn ended(&self, _tag: u64, end: End) {
+    fn ended(&self, _tag: u32, end: End) {
         let count = match end {
             End::Answered { .. } => &self.ends.answered,
             End::Silent { .. } => &self.ends.silent,
@@ -92,7 +92,7 @@ impl Drill {
             outlet: Sockets::here(task)?,
         };
         for tag in 0..times {
-            drill.outlet.begin(checked.ask(drill.group.clone(), tag))?;
+            drill.outlet.begin(checked.ask(drill.group.clone(), tag as u32))?;
         }
         drill.outlet.call();
         Ok(drill)

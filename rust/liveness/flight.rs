@@ -3,7 +3,7 @@
 //! One round of an entity, from its begin until all of it was told.
 
 use super::{
-    ask::{Ask, End, Judge},
+    ask::{Ask, End, Judge, Whom},
     asked::{Asked, News, Row, Status},
     entity::{Entity, Shared},
     fifo::Linked,
@@ -43,6 +43,10 @@ struct Inner {
     /// Its end was taken notice of.
     over: bool,
 }
+
+/// With its count of references it fits into 192 bytes.
+#[cfg(not(any(CONFIG_DEBUG_SPINLOCK, CONFIG_DEBUG_LOCK_ALLOC)))]
+const _: () = assert!(size_of::<Flight>() <= 192 - size_of::<usize>());
 
 impl Linked for Flight {
     fn with_next<R>(this: &Arc<Self>, f: impl FnOnce(&mut Option<Arc<Self>>) -> R) -> R {
@@ -91,7 +95,7 @@ impl Flight {
     pub(super) fn go_on(this: &Arc<Self>) {
         let service = this.entity.service();
         while let Some(ask) = Self::next_ask(this) {
-            let tag = ask.tag;
+            let tag = ask.whom.tag;
             if service.prober().begin(ask).is_err() {
                 service.count(|counts| &mut counts.not_begun);
                 this.is_void(tag);
@@ -105,21 +109,24 @@ impl Flight {
         if !inner.round.start() {
             return None;
         }
-        let mut all = (0_u64..).zip(inner.asked.all().iter_mut());
+        let mut all = (0_u32..).zip(inner.asked.all().iter_mut());
         let (tag, one) = all.find(|(_, one)| matches!(one.status, Status::NotYet))?;
         one.status = Status::Flying;
-        Some(Ask {
+        let whom = Whom {
             portal: one.key,
             at: one.at,
             scope: one.scope,
-            spacing: inner.spacing,
             judge: this.clone(),
             tag,
+        };
+        Some(Ask {
+            whom,
+            spacing: inner.spacing,
         })
     }
 
     /// Nothing comes of the probe of a portal.
-    fn is_void(&self, tag: u64) {
+    fn is_void(&self, tag: u32) {
         let mut inner = self.inner.lock();
         if let Some(one) = inner.one(tag) {
             one.status = Status::Told;
@@ -156,13 +163,13 @@ impl Flight {
         }
     }
 
-    fn key(&self, tag: u64) -> Option<Portal> {
+    fn key(&self, tag: u32) -> Option<Portal> {
         self.inner.lock().one(tag).map(|one| one.key)
     }
 }
 
 impl Inner {
-    fn one(&mut self, tag: u64) -> Option<&mut Asked> {
+    fn one(&mut self, tag: u32) -> Option<&mut Asked> {
         self.asked.all().get_mut(usize::try_from(tag).ok()?)
     }
 }
@@ -172,25 +179,25 @@ impl Judge for Flight {
         Eid::of_checked(self.name.bytes())
     }
 
-    fn wants(&self, tag: u64) -> bool {
+    fn wants(&self, tag: u32) -> bool {
         self.key(tag)
             .is_some_and(|key| Entity::wants(&self.entity, &key))
     }
 
-    fn missed(&self, tag: u64, attempt: u8, of: u8) {
+    fn missed(&self, tag: u32, attempt: u8, of: u8) {
         if let Some(one) = self.inner.lock().one(tag) {
             one.missed = Some((attempt, of));
         }
         self.has_news();
     }
 
-    fn refused(&self, tag: u64, _fault: Fault) {
+    fn refused(&self, tag: u32, _fault: Fault) {
         if let Some(one) = self.inner.lock().one(tag) {
             one.faults = one.faults.saturating_add(1);
         }
     }
 
-    fn ended(&self, tag: u64, end: End) {
+    fn ended(&self, tag: u32, end: End) {
         if let Some(one) = self.inner.lock().one(tag) {
             if matches!(one.status, Status::Flying) {
                 one.status = Status::Ended(end);

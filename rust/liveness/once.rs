@@ -3,7 +3,7 @@
 //! One question, for whoever waits for the answer.
 
 use super::{
-    ask::{Ask, End, Judge, Prober, Why},
+    ask::{Ask, End, Judge, Prober, Whom, Why},
     sockets::Sockets,
 };
 use crate::{
@@ -145,14 +145,17 @@ pub(super) struct Checked<'a> {
 }
 
 impl Checked<'_> {
-    pub(super) fn ask(&self, judge: Arc<dyn Judge>, tag: u64) -> Ask {
-        Ask {
+    pub(super) fn ask(&self, judge: Arc<dyn Judge>, tag: u32) -> Ask {
+        let whom = Whom {
             portal: self.portal,
             at: self.at,
             scope: self.scope,
-            spacing: self.spacing,
             judge,
             tag,
+        };
+        Ask {
+            whom,
+            spacing: self.spacing,
         }
     }
 }
@@ -211,11 +214,11 @@ impl Judge for Once {
         Eid::kept(&self.eid)
     }
 
-    fn wants(&self, _tag: u64) -> bool {
+    fn wants(&self, _tag: u32) -> bool {
         !self.unwanted.load(Relaxed)
     }
 
-    fn ended(&self, _tag: u64, end: End) {
+    fn ended(&self, _tag: u32, end: End) {
         *self.reply.lock() = Some(end.into());
         self.told.notify_all();
     }

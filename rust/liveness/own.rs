@@ -16,7 +16,7 @@ use crate::{
     inflight::now,
     policy::{
         deadline::{Delta, Instant},
-        esi::attempts::{Attempts, Spacing, Step},
+        esi::attempts::{Attempts, Made, Spacing, Step},
         life::Next,
         pdu::address,
     },
@@ -161,7 +161,7 @@ struct Asked {
     scope: u32,
     name: Text,
     spacing: Spacing,
-    tag: u64,
+    tag: u32,
     #[pin]
     state: RawLock<State>,
 }
@@ -197,6 +197,11 @@ impl OnExpire<Soft> for Asked {
 }
 
 impl State {
+    /// The attempts, if there were any.
+    fn so_far(&self) -> Option<Made> {
+        self.attempts.as_ref().map(Attempts::so_far)
+    }
+
     /// This attempt is the last so far.
     fn is_at(&self, attempt: u8) -> bool {
         self.attempts
@@ -245,6 +250,7 @@ impl Asked {
             return (Self::after(&state, attempts, step), None);
         };
         if let Some(at) = state.answered {
+            let attempts = attempts.so_far();
             return (Turn::End(End::Answered { at, attempts }), None);
         }
         let made = attempts.made();
@@ -266,10 +272,10 @@ impl Asked {
             },
             Step::Wait(due) => Turn::Wait(due),
             Step::Dead if state.doubt => Turn::End(End::Void {
-                attempts: Some(attempts),
+                attempts: Some(attempts.so_far()),
             }),
             Step::Dead => Turn::End(End::Silent {
-                attempts,
+                attempts: attempts.so_far(),
                 why: state.why,
             }),
         }
@@ -351,7 +357,7 @@ impl Own {
             return;
         };
         if !judge.wants(asked.tag) {
-            let attempts = asked.state.lock().attempts;
+            let attempts = asked.state.lock().so_far();
             return self.finish(asked, End::Void { attempts });
         }
         let (turn, missed) = asked.turn(now());
@@ -433,7 +439,7 @@ impl Own {
                 state.judge.clone().filter(|_| state.key != Key::NONE)
             };
             if judge.is_some_and(|judge| !judge.wants(asked.tag)) {
-                let attempts = asked.state.lock().attempts;
+                let attempts = asked.state.lock().so_far();
                 self.finish(&asked, End::Void { attempts });
             }
         }
@@ -472,9 +478,10 @@ impl Prober for Own {
                 .and_then(|service| service.own())
                 .ok_or(shut_down())?
         };
-        let name = Text::new(ask.judge.eid().as_bytes())?;
+        let Ask { whom, spacing } = ask;
+        let name = Text::new(whom.judge.eid().as_bytes())?;
         let state = State {
-            judge: Some(ask.judge),
+            judge: Some(whom.judge),
             attempts: None,
             answered: None,
             failed: 0,
@@ -487,12 +494,12 @@ impl Prober for Own {
             // Its callback is ours.
             alarm <- Callout::ours(ourselves(), c"probe"),
             own: this,
-            portal: ask.portal,
-            at: ask.at,
-            scope: ask.scope,
+            portal: whom.portal,
+            at: whom.at,
+            scope: whom.scope,
             name,
-            spacing: ask.spacing,
-            tag: ask.tag,
+            spacing,
+            tag: whom.tag,
             state <- RawLock::new(state, c"softclock_asked", static_lock_class!()),
         }))?;
         let key = self.flying.insert(asked.clone())?;

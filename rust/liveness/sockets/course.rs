@@ -41,12 +41,15 @@ impl Desk {
             return self.send_datagram(room, place);
         }
         // A connection that does not come about is tried anew, from another port.
-        let line = match flight.line.take().filter(Line::has_asked) {
+        let line = match flight.line.take().filter(|_| flight.asked) {
             Some(mut line) => {
                 line.repeat(flight.request(&mut rooms.request))?;
                 line
             }
-            None => Line::open(room, place, flight.to(), flight.is_v6())?,
+            None => {
+                flight.asked = false;
+                Line::open(room, place, flight.to(), flight.is_v6())?
+            }
         };
         flight.line = Some(line);
         Ok(())
@@ -92,12 +95,9 @@ impl Desk {
         match flight.attempts.due(now) {
             Step::Wait(_) => {}
             Step::Send(due) => {
-                let Flight { ask, attempts, .. } = flight;
-                let (judge, tag) = (ask.judge.clone(), ask.tag);
-                let (before, all) = (
-                    attempts.made().saturating_sub(1),
-                    attempts.spacing().count(),
-                );
+                let Flight { whom, attempts, .. } = flight;
+                let (judge, tag) = (whom.judge.clone(), whom.tag);
+                let (before, all) = (attempts.made().saturating_sub(1), attempts.count());
                 judge.missed(tag, before, all);
                 self.attempt(room, place, due);
             }
@@ -118,7 +118,7 @@ impl Desk {
         let Some(flight) = self.flight(place) else {
             return;
         };
-        let (attempts, why) = (flight.attempts, flight.why);
+        let (attempts, why) = (flight.attempts.so_far(), flight.why);
         // Dead is who was asked as often as the threshold says.
         if flight.doubt {
             self.void(room, place);
@@ -136,12 +136,14 @@ impl Desk {
             return false;
         };
         match line.advance(
+            flight.asked,
             flight.xid,
             || flight.request(&mut rooms.request),
             &mut rooms.answer,
         ) {
             Ok(Heard::Nothing) => flight.line = Some(line),
             Ok(Heard::Asked) => {
+                flight.asked = true;
                 flight.line = Some(line);
                 return true;
             }
@@ -161,7 +163,7 @@ impl Desk {
     fn refused(&mut self, room: &Arc<Room>, place: u32, fault: Fault) {
         room.tally.stray(fault);
         if let Some(flight) = self.flight(place) {
-            flight.ask.judge.refused(flight.ask.tag, fault);
+            flight.whom.judge.refused(flight.whom.tag, fault);
         }
         self.fail(room, place, Why::Fault(fault));
     }
@@ -169,7 +171,7 @@ impl Desk {
     pub(super) fn answered(&mut self, room: &Arc<Room>, place: u32) {
         let at = crate::now();
         if let Some(flight) = self.flight(place) {
-            let attempts = flight.attempts;
+            let attempts = flight.attempts.so_far();
             self.end(room, place, End::Answered { at, attempts });
         }
     }
@@ -177,13 +179,13 @@ impl Desk {
     /// Ends the probe at `place`, if there is one, without a verdict.
     pub(super) fn void(&mut self, room: &Arc<Room>, place: u32) {
         if let Some(flight) = self.flight(place) {
-            let attempts = Some(flight.attempts);
+            let attempts = Some(flight.attempts.so_far());
             self.end(room, place, End::Void { attempts });
         }
     }
 
     fn end(&mut self, room: &Arc<Room>, place: u32, end: End) {
-        let Some(Flight { ask, line, .. }) = self.vacate(place) else {
+        let Some(Flight { whom, line, .. }) = self.vacate(place) else {
             return;
         };
         // Closes the connection, if there is one.
@@ -194,6 +196,6 @@ impl Desk {
             End::Void { .. } => &room.tally.void,
         };
         count.bump();
-        ask.judge.ended(ask.tag, end);
+        whom.judge.ended(whom.tag, end);
     }
 }

@@ -118,7 +118,7 @@ impl Desk {
             Err((fault, place)) => {
                 room.tally.stray(fault);
                 if let Some(flight) = place.and_then(|place| self.flight(place)) {
-                    flight.ask.judge.refused(flight.ask.tag, fault);
+                    flight.whom.judge.refused(flight.whom.tag, fault);
                 }
             }
         }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     callout::CalloutOf,
     context::Soft,
-    liveness::ask::{Ask, End, Why},
+    liveness::ask::{Ask, End, Whom, Why},
     policy::{
         esi::{
             attempts::{Attempts, Step},
@@ -34,6 +34,9 @@ use crate::{
     timed_box::TimedBox,
 };
 use kernel::{prelude::*, sync::Arc};
+
+/// Slots of a chunk: they fit into a page.
+const CHUNK: usize = 32;
 
 /// A place for a probe.
 pub(super) struct Slot {
@@ -58,8 +61,9 @@ impl AsMut<[u16]> for Table {
 
 /// The worker's own.
 pub(super) struct Desk {
-    /// As many as there were probes in flight at once.
-    slots: KVVec<Slot>,
+    /// As many as there were probes in flight at once, in chunks: one vector has room for twice as many as it
+    /// needs, now and then.
+    slots: KVVec<KVec<Slot>>,
     /// Those without a probe.
     idle: KVVec<u16>,
     window: Window,
@@ -75,6 +79,11 @@ pub(super) struct Desk {
 pub(super) struct Rooms {
     pub(super) request: [u8; MAX_REQUEST],
     pub(super) answer: [u8; MAX_RESPONSE],
+}
+
+fn slot_at(slots: &mut [KVec<Slot>], place: u32) -> Option<&mut Slot> {
+    let place = place as usize;
+    slots.get_mut(place / CHUNK)?.get_mut(place % CHUNK)
 }
 
 impl Desk {
@@ -121,19 +130,19 @@ impl Desk {
 
     /// Ends all that there is, void.
     pub(super) fn clear(&mut self, room: &Arc<Room>, task: &Task) {
-        for place in 0..self.slots.len() {
-            self.void(room, place as u32);
+        for place in 0..self.slots_in_all() {
+            self.void(room, place);
             breathe(task);
         }
         while let Some(ask) = self.next(room) {
-            Self::refuse(room, ask);
+            Self::refuse(room, ask.whom);
             breathe(task);
         }
     }
 
     /// The probe at `place`, and space for its messages.
     pub(super) fn talking(&mut self, place: u32) -> Option<(&mut Flight, &mut Rooms)> {
-        let slot = self.slots.get_mut(place as usize)?;
+        let slot = slot_at(&mut self.slots, place)?;
         Some((slot.flight.as_mut()?, &mut self.rooms))
     }
 
@@ -141,13 +150,20 @@ impl Desk {
     pub(super) fn answering(&mut self, len: usize) -> Result<(u32, &mut Flight, &[u8]), Fault> {
         let message = self.rooms.answer.get(..len).ok_or(Fault::Length)?;
         let place = self.xids.slot(xid_of(message)?).ok_or(Fault::Xid)?;
-        let slot = self.slots.get_mut(usize::from(place));
+        let slot = slot_at(&mut self.slots, place.into());
         let flight = slot.and_then(|slot| slot.flight.as_mut());
         Ok((place.into(), flight.ok_or(Fault::Xid)?, message))
     }
 
     pub(super) fn slot(&mut self, place: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(place as usize)
+        slot_at(&mut self.slots, place)
+    }
+
+    fn slots_in_all(&self) -> u32 {
+        let last = self.slots.last().map_or(0, |chunk| chunk.len());
+        let full = self.slots.len().saturating_sub(1);
+        // An id has 16 bits, and so has a place.
+        full.saturating_mul(CHUNK).saturating_add(last) as u32
     }
 
     pub(super) fn flight(&mut self, place: u32) -> Option<&mut Flight> {
@@ -187,19 +203,21 @@ impl Desk {
 
     /// Starts a probe that the window has a place for.
     fn start(&mut self, room: &Arc<Room>, ask: Ask) {
-        if !ask.judge.wants(ask.tag) {
+        let Ask { whom, spacing } = ask;
+        if !whom.judge.wants(whom.tag) {
             self.window.end();
-            return Self::refuse(room, ask);
+            return Self::refuse(room, whom);
         }
-        let (attempts, step) = Attempts::begin(ask.spacing, crate::now());
+        let (attempts, step) = Attempts::begin(spacing, crate::now());
         let flight = Flight {
-            ask,
+            whom,
             attempts,
             stamp: real_seconds(),
             xid: 0,
             why: Why::Timeout,
             failed: false,
             doubt: false,
+            asked: false,
             line: None,
         };
         match self.seat(room, flight) {
@@ -211,7 +229,7 @@ impl Desk {
             }
             Err(flight) => {
                 self.window.end();
-                Self::refuse(room, flight.ask);
+                Self::refuse(room, flight.whom);
             }
         }
     }
@@ -226,7 +244,7 @@ impl Desk {
             return Err(flight);
         };
         flight.xid = xid;
-        if let Some(slot) = self.slots.get_mut(usize::from(place)) {
+        if let Some(slot) = self.slot(place.into()) {
             slot.flight = Some(flight);
         }
         Ok(place.into())
@@ -234,16 +252,22 @@ impl Desk {
 
     /// One more slot. There is never more than one for each that is in flight at once.
     fn grow(&mut self, room: &Arc<Room>) -> Result<u16> {
-        let place = u16::try_from(self.slots.len()).map_err(|_| ENOSPC)?;
+        let there = self.slots_in_all();
+        let place = u16::try_from(there).map_err(|_| ENOSPC)?;
         // So that giving it back cannot fail.
-        let most = self.slots.len().saturating_add(1);
+        let most = (there as usize).saturating_add(1);
         self.idle
             .reserve(most.saturating_sub(self.idle.len()), GFP_KERNEL)?;
         let slot = Slot {
-            alarm: Alarm::new(room, place.into())?,
+            alarm: Alarm::new(room, there)?,
             flight: None,
         };
-        self.slots.push(slot, GFP_KERNEL)?;
+        if self.slots.last().is_none_or(|chunk| chunk.len() >= CHUNK) {
+            let chunk = KVec::with_capacity(CHUNK, GFP_KERNEL)?;
+            self.slots.push(chunk, GFP_KERNEL)?;
+        }
+        let chunk = self.slots.last_mut().ok_or(ENOMEM)?;
+        chunk.push_within_capacity(slot).map_err(|_| ENOMEM)?;
         Ok(place)
     }
 
@@ -267,25 +291,28 @@ impl Desk {
     }
 
     /// A question that is not asked.
-    fn refuse(room: &Room, ask: Ask) {
+    fn refuse(room: &Room, whom: Whom) {
         room.tally.unstarted.bump();
-        ask.judge.ended(ask.tag, End::Void { attempts: None });
+        whom.judge.ended(whom.tag, End::Void { attempts: None });
     }
 
     /// Ends what nobody wants any more.
     fn sweep(&mut self, room: &Arc<Room>, task: &Task) {
-        for place in 0..self.slots.len() {
-            let unwanted = |flight: &mut Flight| !flight.ask.judge.wants(flight.ask.tag);
-            if self.flight(place as u32).is_some_and(unwanted) {
-                self.void(room, place as u32);
+        for place in 0..self.slots_in_all() {
+            let unwanted = |flight: &mut Flight| !flight.whom.judge.wants(flight.whom.tag);
+            if self.flight(place).is_some_and(unwanted) {
+                self.void(room, place);
                 breathe(task);
             }
         }
         let waiting = core::mem::take(&mut self.waiting);
         self.waiting = waiting.followed_by(room.take_in());
         self.waiting.sift(
-            |ask| ask.judge.wants(ask.tag),
-            |ask| Self::refuse(room, ask),
+            |ask| ask.whom.judge.wants(ask.whom.tag),
+            |ask| Self::refuse(room, ask.whom),
         );
     }
 }
+
+#[cfg(not(any(CONFIG_DEBUG_SPINLOCK, CONFIG_DEBUG_LOCK_ALLOC)))]
+const _: () = assert!(size_of::<Slot>() * CHUNK <= 4096);

@@ -4,7 +4,7 @@
 
 use super::line::Line;
 use crate::{
-    liveness::ask::{Ask, Why},
+    liveness::ask::{Whom, Why},
     policy::{
         esi::attempts::Attempts,
         pdu::{
@@ -18,7 +18,7 @@ use crate::{
 
 /// What is known of it, beside its deadline.
 pub(super) struct Flight {
-    pub(super) ask: Ask,
+    pub(super) whom: Whom,
     pub(super) attempts: Attempts,
     /// The time in the inquiry: all its repetitions have the same bytes.
     pub(super) stamp: u64,
@@ -29,25 +29,27 @@ pub(super) struct Flight {
     pub(super) failed: bool,
     /// An attempt has failed for a reason of ours.
     pub(super) doubt: bool,
+    /// The inquiry has gone out over the connection there is, over TCP.
+    pub(super) asked: bool,
     /// The connection, over TCP.
     pub(super) line: Option<Line>,
 }
 
 impl Flight {
     pub(super) fn is_udp(&self) -> bool {
-        self.ask.at.is_udp()
+        self.whom.at.is_udp()
     }
 
     pub(super) fn is_v6(&self) -> bool {
-        self.ask.portal.ip.as_v4().is_none()
+        self.whom.portal.ip.as_v4().is_none()
     }
 
     /// Where it is asked.
     pub(super) fn to(&self) -> Address {
         Address {
-            ip: self.ask.portal.ip.bytes(),
-            scope: self.ask.scope,
-            port: self.ask.at.number(),
+            ip: self.whom.portal.ip.bytes(),
+            scope: self.whom.scope,
+            port: self.whom.at.number(),
         }
     }
 
@@ -57,8 +59,8 @@ impl Flight {
             xid: self.xid,
             about: Inquiry {
                 stamp: self.stamp,
-                eid: self.ask.judge.eid(),
-                portal: self.ask.portal,
+                eid: self.whom.judge.eid(),
+                portal: self.whom.portal,
             },
         };
         let len = request.encode(room).unwrap_or(0);
@@ -68,20 +70,20 @@ impl Flight {
     /// Whether `message`, which came from `from`, says that the portal lives.
     pub(super) fn judge(&self, message: &[u8], from: Address) -> Result<(), Fault> {
         let peer = Peer {
-            ip: self.ask.portal.ip,
-            port: self.ask.at.number(),
+            ip: self.whom.portal.ip,
+            port: self.whom.at.number(),
         };
         let expected = Expected {
             xid: self.xid,
-            eid: self.ask.judge.eid(),
-            portal: self.ask.portal,
+            eid: self.whom.judge.eid(),
+            portal: self.whom.portal,
             peer,
         };
         let came_from = Peer {
             ip: Ip::from_wire(from.ip),
             port: from.port,
         };
-        if self.ask.portal.ip.is_link_local() && from.scope != self.ask.scope {
+        if self.whom.portal.ip.is_link_local() && from.scope != self.whom.scope {
             return Err(Fault::Source);
         }
         expected.is_met_by(&Response::parse(message)?, came_from)
@@ -89,6 +91,6 @@ impl Flight {
 
     /// It is this one that a datagram was sent for.
     pub(super) fn is_to(&self, to: Address) -> bool {
-        self.ask.at.number() == to.port && self.ask.portal.ip == Ip::from_wire(to.ip)
+        self.whom.at.number() == to.port && self.whom.portal.ip == Ip::from_wire(to.ip)
     }
 }

@@ -16,8 +16,6 @@ use kernel::{prelude::*, sync::Arc};
 /// A connection. Dropping it resets it.
 pub(super) struct Line {
     socket: Socket<Room>,
-    /// The inquiry was sent.
-    asked: bool,
     /// Once a part of the answer has come.
     reader: Option<KBox<Reader>>,
 }
@@ -55,14 +53,8 @@ impl Line {
         socket.connect(to)?;
         Ok(Self {
             socket,
-            asked: false,
             reader: None,
         })
-    }
-
-    /// The inquiry was sent.
-    pub(super) fn has_asked(&self) -> bool {
-        self.asked
     }
 
     /// Sends the inquiry again. The peer may have lost its connection since, and then says so.
@@ -75,14 +67,15 @@ impl Line {
         }
     }
 
-    /// Does what can be done now; `request` makes the inquiry, and `room` is space for an answer.
+    /// Does what can be done now, when the inquiry was sent already (`asked`) or not; `request` makes the inquiry, and `room` is space for an answer.
     pub(super) fn advance<'a>(
         &mut self,
+        asked: bool,
         xid: u16,
         request: impl FnOnce() -> &'a [u8],
         room: &mut [u8; MAX_RESPONSE],
     ) -> Result<Heard, Why> {
-        if self.asked {
+        if asked {
             return self.hear(xid, room);
         }
         // What comes after that is told.
@@ -94,10 +87,7 @@ impl Line {
         match self.socket.send(request) {
             // A connection without anything in it has room for an inquiry.
             Ok(sent) if sent != request.len() => Err(Why::Resources),
-            Ok(_) => {
-                self.asked = true;
-                Ok(Heard::Asked)
-            }
+            Ok(_) => Ok(Heard::Asked),
             Err(error) if error == EAGAIN => Ok(Heard::Nothing),
             Err(error) => Err(error.into()),
         }

@@ -64,11 +64,33 @@ pub(crate) enum Step {
 /// A probe's attempts so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attempts {
-    spacing: Spacing,
     began: Instant,
     /// When the present attempt is over.
     due: Instant,
+    // The parts of a spacing, which would leave space between itself and what follows.
+    apart: Delta,
+    count: Threshold,
     made: u8,
+}
+
+/// What is said of attempts that are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    began: Instant,
+    made: u8,
+}
+
+impl Made {
+    /// How many were made: 1 to the threshold.
+    pub(crate) const fn made(&self) -> u8 {
+        self.made
+    }
+
+    /// From the first attempt until now. When there was only one, this is the round-trip time of its
+    /// answer.
+    pub(crate) const fn took(&self, now: Instant) -> Delta {
+        now.since(self.began)
+    }
 }
 
 impl Attempts {
@@ -76,9 +98,10 @@ impl Attempts {
     pub(crate) fn begin(spacing: Spacing, now: Instant) -> (Self, Step) {
         let due = now + spacing.apart;
         let new = Self {
-            spacing,
             began: now,
             due,
+            apart: spacing.apart,
+            count: spacing.count,
             made: 1,
         };
         (new, Step::Send(due))
@@ -97,7 +120,7 @@ impl Attempts {
     pub(crate) fn asked(&mut self, now: Instant) -> Option<Instant> {
         let late = now >= self.due;
         if late {
-            self.due = now + self.spacing.apart;
+            self.due = now + self.apart;
         }
         late.then_some(self.due)
     }
@@ -107,18 +130,18 @@ impl Attempts {
         if now < self.due {
             return Step::Wait(self.due);
         }
-        if self.made >= self.spacing.count.get() {
+        if self.made >= self.count.get() {
             return Step::Dead;
         }
         self.made = self.made.saturating_add(1);
         // From now, not from when it should have been: the peer has its full time to answer.
-        self.due = now + self.spacing.apart;
+        self.due = now + self.apart;
         Step::Send(self.due)
     }
 
-    /// How they are spaced.
-    pub(crate) const fn spacing(&self) -> Spacing {
-        self.spacing
+    /// How many there are at most.
+    pub(crate) const fn count(&self) -> u8 {
+        self.count.get()
     }
 
     /// How many were made: 1 to the threshold.
@@ -126,9 +149,11 @@ impl Attempts {
         self.made
     }
 
-    /// From the first attempt until now. When there was only one, this is the round-trip time of its
-    /// answer.
-    pub(crate) const fn took(&self, now: Instant) -> Delta {
-        now.since(self.began)
+    /// What they have come to.
+    pub(crate) const fn so_far(&self) -> Made {
+        Made {
+            began: self.began,
+            made: self.made,
+        }
     }
 }

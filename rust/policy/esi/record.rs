@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{attempts::Attempts, round::Probe};
+use super::{attempts::Made, round::Probe};
 use crate::policy::deadline::{Delta, Instant};
 
 /// How the last probe of a portal ended.
@@ -66,7 +66,7 @@ impl Record {
     };
 
     /// A probe has ended.
-    pub(crate) fn probed(&mut self, attempts: &Attempts, probe: Probe) {
+    pub(crate) fn probed(&mut self, attempts: &Made, probe: Probe) {
         self.probes = self.probes.saturating_add(1);
         self.attempts = attempts.made();
         self.verdict = match probe {
@@ -84,7 +84,7 @@ impl Record {
         self.faults = self.faults.saturating_add(1);
     }
 
-    fn alive(&mut self, attempts: &Attempts, at: Instant) {
+    fn alive(&mut self, attempts: &Made, at: Instant) {
         self.answered = self.answered.saturating_add(1);
         if attempts.made() > 1 {
             self.retried = self.retried.saturating_add(1);

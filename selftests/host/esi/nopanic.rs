@@ -68,7 +68,7 @@ outer! {
     begin(spacing: Spacing, now: Instant) -> (Attempts, Step) { Attempts::begin(spacing, now) }
     due(attempts: &mut Attempts, now: Instant) -> Step { attempts.due(now) }
     failed(attempts: &mut Attempts, now: Instant) -> Step { attempts.failed(now) }
-    record(record: &mut Record, attempts: &Attempts, probe: Probe) { record.probed(attempts, probe) }
+    record(record: &mut Record, attempts: &Attempts, probe: Probe) { record.probed(&attempts.so_far(), probe) }
     round(coverage: Coverage, portals: u16) -> Round { Round::new(coverage, portals) }
     start(round: &mut Round) -> bool { round.start() }
     end(round: &mut Round, probe: Probe) -> bool { round.end(probe); round.outcome().is_some() }

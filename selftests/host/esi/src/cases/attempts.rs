@@ -107,7 +107,7 @@ fn esi_13_an_answer_to_the_first_attempt_counts_after_the_second() {
     let (mut attempts, _) = Attempts::begin(spacing(3, 4, 1), at(10_000));
     let mut record = Record::NEW;
     assert!(matches!(attempts.due(at(11_334)), Step::Send(_)));
-    record.probed(&attempts, Probe::Answered(at(11_500)));
+    record.probed(&attempts.so_far(), Probe::Answered(at(11_500)));
     assert_eq!(record.verdict, Verdict::Alive);
     assert_eq!((record.probes, record.answered, record.retried), (1, 1, 1));
     assert_eq!((record.attempts, record.round_trip_us), (2, 1_500_000));
@@ -138,12 +138,12 @@ fn a_record_keeps_the_last_probe_and_counts_all() {
     let mut record = Record::NEW;
     assert_eq!(record.verdict.as_str(), "unknown");
     let (first, _) = Attempts::begin(spacing(3, 180, 1), at(0));
-    record.probed(&first, Probe::Answered(at(7)));
-    record.probed(&first, Probe::Answered(at(3)));
+    record.probed(&first.so_far(), Probe::Answered(at(7)));
+    record.probed(&first.so_far(), Probe::Answered(at(3)));
     assert_eq!((record.round_trip_us, record.worst_us), (3000, 7000));
-    record.probed(&first, Probe::Silent);
+    record.probed(&first.so_far(), Probe::Silent);
     assert_eq!(record.verdict.as_str(), "dead");
-    record.probed(&first, Probe::Void);
+    record.probed(&first.so_far(), Probe::Void);
     assert_eq!(record.verdict.as_str(), "void");
     record.fault();
     assert_eq!((record.probes, record.answered), (4, 2));
@@ -160,7 +160,7 @@ fn a_record_keeps_the_last_probe_and_counts_all() {
     record.retried = u32::MAX;
     let mut twice = first;
     assert!(matches!(twice.due(at(2000)), Step::Send(_)));
-    record.probed(&twice, Probe::Answered(Instant::NEVER));
+    record.probed(&twice.so_far(), Probe::Answered(Instant::NEVER));
     record.fault();
     assert_eq!((record.probes, record.faults), (u32::MAX, u32::MAX));
     assert_eq!((record.answered, record.retried), (u32::MAX, u32::MAX));

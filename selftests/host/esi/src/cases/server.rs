@@ -386,7 +386,7 @@ impl Server {
         let now = self.now;
         let entity = &mut self.all[flight.entity];
         let portal = &mut entity.portals[flight.portal];
-        portal.record.probed(&flight.attempts, probe);
+        portal.record.probed(&flight.attempts.so_far(), probe);
         if probe == Probe::Silent && entity.entity.counts() {
             portal.dead = Some(now);
         }
