@@ -13,9 +13,10 @@ named() { dmesg | grep -c "softclock: client softclock_leak left callout leak-$1
 fired() { value fired <$tree/cpus | awk '{ n += $1 } END { print n + 0 }'; }
 firing() { [ "$(fired)" -gt 100 ]; }
 
+forgetful on
 insmod /softclock.ko || ktap_bail "softclock.ko does not load"
 grep -qs '^kworker/R-softc' /proc/[0-9]*/comm || ktap_bail "the rescuers are called otherwise now"
-forgetful insmod /softclock_leak.ko || ktap_bail "softclock_leak.ko does not load"
+insmod /softclock_leak.ko || ktap_bail "softclock_leak.ko does not load"
 t "forty-two callouts are live" wait_for 10 firing
 t "callout-46 a module that leaks live callouts can be unloaded" rmmod softclock_leak
 t "each of the forty-two is named in the log" \
@@ -28,11 +29,12 @@ t "callout-46 nothing runs after the unload" equal gone "$(value state name=soft
 
 five_times() {
 	for _ in 1 2 3 4 5; do
-		forgetful insmod /softclock_leak.ko && sleep 0.05 && rmmod softclock_leak || return
+		insmod /softclock_leak.ko && sleep 0.05 && rmmod softclock_leak || return
 	done
 	equal 252 "$(value leaked name=softclock_leak <$tree/clients)"
 }
 t "it can come back and leak again, five times" five_times
+forgetful off
 
 tidy() {
 	for _ in 1 2 3 4 5; do
@@ -52,14 +54,15 @@ t "an unload waits until the end of a run has been told" farewell 0
 t "also of one that is not on the wheel" farewell 1
 sleep 1
 t "that is no leak" equal 0 "$(value leaked name=softclock_farewell <$tree/clients)"
-# What is forgotten keeps the client's record: in a softclock of its own, so that forgetful knows who allocated it.
 rmmod softclock
+forgetful on
 insmod /softclock.ko || ktap_bail "softclock.ko does not load again"
 late() {
-	forgetful insmod /softclock_farewell.ko late=1 && rmmod softclock_farewell && sleep 0.2 || return
+	insmod /softclock_farewell.ko late=1 && rmmod softclock_farewell && sleep 0.2 || return
 	dmesg | grep -q 'softclock_farewell: late: Refused(Shutdown)'
 }
 t "a callback that still runs then arms nothing for the first time" late
+forgetful off
 
 rmmod softclock
 # A queue for times of memory pressure has a rescuer thread of its name.

@@ -213,6 +213,9 @@ read -r end _ </proc/uptime
 t "esi-39 at once, not at the end of an attempt" test $((${end%.*} - ${begin%.*})) -lt $((10 * ${SC_SLOW:-1}))
 t "esi-39 nothing is left" wait_for 5 none
 
+rmmod softclock
+forgetful on
+insmod /softclock.ko || ktap_bail "softclock.ko does not load again"
 # Fault: whoever ends a service takes its driver and drops it, and who unloads the module finds none and goes on.
 dropped() { dmesg | grep -c 'softclock_entities: the driver is dropped'; }
 last() {
@@ -232,6 +235,7 @@ again() {
 	done
 }
 t "esi-39 unloaded in the middle of questions and verdicts, four times" again
+forgetful off
 t "the two services that were forgotten are named" equal 2 "$(named 200)"
 t "the client's record says three leaked" equal 3 "$(value leaked name=softclock_entities <$tree/clients)"
 # Freed text would be executed within a second.

@@ -98,12 +98,16 @@ t "they go with their client, all of them" equal 1 "$(wc -l <$tree/periodics)"
 # --- forgotten ones ----------------------------------------------------------------------------------
 # Twenty-four of forty run in interrupts, most of them on one CPU, for 100 us: their periods leave it time
 # for others, or the kernel reports a stall.
-forgetful insmod /softclock_periodics.ko n=40 period_us=10000 busy_us=100 forget=1 || ktap_bail "it does not load"
+rmmod softclock
+forgetful on
+insmod /softclock.ko || ktap_bail "softclock.ko does not load again"
+insmod /softclock_periodics.ko n=40 period_us=10000 busy_us=100 forget=1 || ktap_bail "it does not load"
 wait_for 10 sh -c "[ \$(grep -c ' fired=0 ' $tree/periodics) = 0 ]"
 t "periodic-30 a driver that forgets its periodics can be unloaded" rmmod softclock_periodics
 named() { dmesg | grep -c 'softclock: client softclock_periodics left periodic [a-z-]* (id [0-9]*, every 10000000 ns, ran [0-9]* times) behind'; }
 t "periodic-30 each of the forty is named in the log" equal 40 "$(named)"
 t "none of them is listed any more" equal 1 "$(wc -l <$tree/periodics)"
+forgetful off
 # Freed text would be executed within ten milliseconds.
 sleep 1
 t "periodic-30 the client's record says forty leaked" equal 40 "$(value leaked name=softclock_periodics <$tree/clients)"

@@ -143,18 +143,19 @@ else
 fi
 
 # --- what a driver forgets -------------------------------------------------------------------------
-# It keeps the client's record: in a softclock of its own, so that forgetful knows who allocated it.
 rmmod softclock
+forgetful on
 insmod /softclock.ko || ktap_bail "softclock.ko does not load again"
-forgetful insmod /softclock_routes.ko n=1000 end=3
-t "a module that forgets queues and routes can be unloaded" forgetful rmmod softclock_routes
+insmod /softclock_routes.ko n=1000 end=3
+t "a module that forgets queues and routes can be unloaded" rmmod softclock_routes
 named() { dmesg | grep -c "softclock: client softclock_routes left route queue $1 (id [0-9]*, 1 timers) behind"; }
 t "each queue is named in the log" equal "1 1" "$(named forgotten) $(named forgotten-too)"
 t "nothing of it is listed any more" gone
 t "the client's record says so" equal 2 "$(value leaked name=softclock_routes <$tree/clients)"
-forgetful insmod /softclock_routes.ko n=1000 end=4
-t "forgotten queues alone, too" forgetful rmmod softclock_routes
+insmod /softclock_routes.ko n=1000 end=4
+t "forgotten queues alone, too" rmmod softclock_routes
 t "no callout is named: they are the queues'" fails sh -c 'dmesg | grep -q "softclock_routes left callout"'
+forgetful off
 # --- two CPUs --------------------------------------------------------------------------------------
 ms=3000
 case $SC_GUEST in
