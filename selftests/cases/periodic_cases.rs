@@ -529,7 +529,11 @@ fn spread_phases(_: &Task) -> Verdict {
 }
 
 fn default_phases(_: &Task) -> Verdict {
+    let begin = softclock::now();
     let tenths = tenths(Rate::every(ms(10_000)))?;
-    check!(tenths.iter().filter(|count| **count > 0).count() <= 8);
+    // Those that pass while they are made, and the two at the ends.
+    let passed = (softclock::now() - begin).as_nanos() / ms(1_000).as_nanos();
+    check!(in_time(passed < 8));
+    check!(tenths.iter().filter(|count| **count > 0).count() as i64 <= passed + 2);
     Ok(())
 }

@@ -37,6 +37,10 @@ module! {
             default: 0,
             description: "Time is simulated: nothing is late but softclock",
         },
+        many: u32 {
+            default: 1000,
+            description: "How many a thousand probes are: fewer in slow kernels",
+        },
     },
 }
 
@@ -48,6 +52,7 @@ impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let task = Task::new()?;
         harness::simulate(*module_parameters::simulated.value() != 0);
+        probe_crowd_cases::set_many(*module_parameters::many.value());
         match *module_parameters::only.value() {
             0 => harness::run(SUITES, &task),
             only => {
