@@ -40,8 +40,9 @@
 //! object. It runs in the first granule of 65.5 us that begins at its deadline or later, however far away
 //! that is. Stop, and re-arm to the same or a later granule, are one compare-exchange without a lock, from
 //! any CPU; everything is O(1) at a million callouts. Callbacks of one granule run in the order of their
-//! deadlines (a crowd of more than 64 may keep the order it was armed in), and in slices of a millisecond,
-//! so that a storm of them does not keep the CPU. [`Precise`](crate::Precise) and [`Hard`](crate::Hard)
+//! deadlines (a crowd of more than 64 may keep the order it was armed in), and in slices of a
+//! millisecond at most, so that a storm of them does not keep the CPU; the longest is `slice_max_ns` of debugfs'
+//! `cpus`. [`Precise`](crate::Precise) and [`Hard`](crate::Hard)
 //! callouts have a timer of the kernel each, and are exact to a microsecond or two.
 //!
 //! An arm stays on the CPU where the callout is pending, or else on the CPU that arms; [`Plan::on`] names

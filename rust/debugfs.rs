@@ -254,7 +254,7 @@ impl Table for Periodics {
     }
 }
 
-/// What each CPU's wheel has done.
+/// What each CPU's wheel has done: see [`Counts`].
 struct Cpus(Arc<Hub>);
 
 impl Table for Cpus {
@@ -294,6 +294,7 @@ impl Table for Cpus {
             .count("wakes", counts.wakes)
             .count("slices", counts.slices)
             .count("batch_max", counts.batch_max)
+            .number("slice_max_ns", counts.slice_max_ns)
             .count("kicks", counts.kicks)
             .number("late_max_ns", counts.late_max_ns);
         out.write(line.end());

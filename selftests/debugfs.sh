@@ -6,7 +6,7 @@
 # of the read, a module that leaves under an open file (an Oops when it is closed).
 
 . /lib.sh
-ktap_plan 20
+ktap_plan 21
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -23,6 +23,9 @@ t "only root reads" equal "-r-------- -r--------" \
 	"$(stat -c %A $tree/callouts) $(stat -c %A $tree/clients)"
 t "nobody writes" fails sh -c "echo x >$tree/callouts"
 
+count='[0-9]\{1,\}'
+cpu="^cpu cpu=$count linked=0 fired=$count tombstones=$count moved=$count wakes=$count slices=$count batch_max=$count slice_max_ns=$count kicks=$count late_max_ns=$count\$"
+t "the record of a wheel has the documented form" equal 0 "$(sed 1d $tree/cpus | grep -vc "$cpu")"
 insmod /softclock_many.ko n=$N || ktap_bail "softclock_many.ko does not load"
 cat $tree/callouts >/tmp/all
 t "each of $N callouts is listed" equal $N "$(ids /tmp/all | wc -l)"

@@ -6,7 +6,7 @@
 # stopped callouts that stay for ever; a wheel that wakes its CPU for nothing.
 
 . /lib.sh
-ktap_plan 17
+ktap_plan 22
 
 tree=/sys/kernel/debug/softclock
 N=20000 few=10000
@@ -19,6 +19,21 @@ most() { value "$1" <$tree/cpus | sort -n | tail -n 1; }
 reached() { [ "$(total "$1")" -ge "$2" ]; }
 no_more_than() { [ "$2" -le "$1" ] || { echo "$2 is more than $1"; return 1; }; }
 timers() { grep -c softclock /proc/timer_list; }
+# Where time counts instructions nobody else takes any of it; with a clock that only ticks when all are
+# idle, callbacks take none.
+slice_in_time() {
+	[ "$SC_GUEST" = icount ] || { echo "others take the processor from it"; return 4; }
+	no_more_than 1000000 "$(most slice_max_ns)"
+}
+slice_taken() {
+	[ "$SC_GUEST" != uml-tt ] || { echo "time stands still while it is walked"; return 4; }
+	[ "$(most slice_max_ns)" -ge "$1" ]
+}
+# Where no host makes the guest late.
+in_window() {
+	case $SC_GUEST in icount | uml-tt) ;; *) echo "the host may make it late"; return 4 ;; esac
+	no_more_than 70000 "$(dmesg | sed -n 's/.*softclock_swarm: over_max_ns //p' | tail -n 1)"
+}
 # What the last swarm said when it left.
 verdict() { rmmod softclock_swarm && dmesg | sed -n 's/.*softclock_swarm: ran/ran/p' | tail -n 1; }
 swarm() { insmod /softclock_swarm.ko "$@" || ktap_bail "softclock_swarm.ko does not load"; }
@@ -32,7 +47,16 @@ t "each of them ran once, and none early" \
 	equal "ran $N twice 0 early 0 lost 0 refused 0" "$(verdict)"
 t "the storm was walked in slices" fails equal 0 "$(total slices)"
 t "no walk called more than 8192" no_more_than 8192 "$(most batch_max)"
+t "the longest slice was measured" slice_taken 1
+t "no slice took longer than a millisecond" slice_in_time
 t "nothing is left on the wheels" equal "0 0" "$(total linked) $(timers)"
+
+# A batch of these takes a third of a millisecond.
+fired=$(total fired)
+swarm n=1000 busy_us=10
+wait_for 60 reached fired $((fired + 1000))
+t "a thousand callbacks of 10 us each ran once" equal "ran 1000 twice 0 early 0 lost 0 refused 0" "$(verdict)"
+t "no slice took longer for them" slice_in_time
 
 fired=$(total fired)
 swarm n=$few after_ms=3000 stop=1
@@ -59,6 +83,7 @@ wait_for 20 reached fired $((fired + 100))
 t "callout-28 a hundred with a window of 10 ms cost few wake-ups" \
 	no_more_than 25 $(($(total wakes) - wakes))
 t "callout-28 and none is early or lost" equal "ran 100 twice 0 early 0 lost 0 refused 0" "$(verdict)"
+t "callout-28 nor later than a granule after its window" in_window
 
 # Ten years ahead; where a day is short, for a day.
 span=2

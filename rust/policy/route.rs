@@ -349,7 +349,7 @@ impl Places {
     }
 }
 
-/// How long a pass may go on: a millisecond, or so many actions. The clock is read the less often the
+/// How long a pass may go on: not quite a millisecond, or so many actions. The clock is read the less often the
 /// less the actions take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slice {
@@ -363,17 +363,19 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    /// The longest a pass takes, but for its last action.
-    pub(crate) const LONGEST_NS: i64 = 1_000_000;
+    /// The longest a pass takes, but for what lies between two readings of the clock: together less than a
+    /// millisecond, and so is the walk of the wheel that the pass is a callback of.
+    pub(crate) const LONGEST_NS: i64 = 900_000;
     /// The most actions of a pass.
     pub(crate) const MOST: u32 = 8_192;
     const MOST_UNREAD: u32 = 64;
     /// What may pass between two readings.
     const UNREAD_NS: i64 = Self::LONGEST_NS / 32;
 
-    pub(crate) fn new(now_ns: i64) -> Self {
+    /// A pass that begins at `now_ns`, as part of what has begun at `began_ns`.
+    pub(crate) fn new(began_ns: i64, now_ns: i64) -> Self {
         Self {
-            end_ns: now_ns.saturating_add(Self::LONGEST_NS),
+            end_ns: began_ns.saturating_add(Self::LONGEST_NS),
             read_ns: now_ns,
             every: 1,
             left: 1,

@@ -34,6 +34,7 @@ pub(crate) use self::{
     machine::Ptr,
     read::{Kept, Reader, Seen},
     shared::Wheels,
+    walk::began_ns,
 };
 
 use self::{machine::Kernel, read::STATES};

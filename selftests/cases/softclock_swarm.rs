@@ -32,6 +32,10 @@ module! {
             default: 0,
             description: "Each may be that late",
         },
+        busy_us: u32 {
+            default: 0,
+            description: "Each callback takes that long",
+        },
         cpu: u32 {
             default: 0xffff_ffff,
             description: "The CPU to arm them on",
@@ -63,13 +67,35 @@ struct Bee<K: Unlocked> {
 
 impl_has_callout! { impl {K: Unlocked} HasCallout<K> for Bee<K> { self.timer } }
 
+/// The most that a callback came after its window.
+static OVER_MAX_NS: Atomic<i64> = Atomic::new(i64::MIN);
+
+fn window() -> Delta {
+    Delta::from_micros(i64::from(*module_parameters::window_us.value()))
+}
+
 impl<K: Unlocked> OnExpire<K> for Bee<K> {
     fn expire(this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, K::Context>) -> Next {
-        if softclock::now().as_nanos() < this.due_ns.load(Acquire) {
+        let late = softclock::now().as_nanos() - this.due_ns.load(Acquire);
+        if late < 0 {
             this.early.fetch_add(1, Relaxed);
         }
+        let over = late - window().as_nanos();
+        if over > OVER_MAX_NS.load(Relaxed) {
+            OVER_MAX_NS.store(over, Relaxed);
+        }
         this.runs.fetch_add(1, Release);
+        keep_busy();
         Next::Stop
+    }
+}
+
+/// Takes as long as the parameter says.
+fn keep_busy() {
+    let us = *module_parameters::busy_us.value();
+    if us > 0 {
+        let end = softclock::now() + Delta::from_micros(i64::from(us));
+        while softclock::now() < end {}
     }
 }
 
@@ -189,7 +215,7 @@ fn arm<K: Unlocked>(swarm: &[Arc<Timed<Bee<K>>>]) -> u64 {
         + Delta::from_millis(i64::from(*module_parameters::after_ms.value()))
         + Delta::from_secs(i64::from(*module_parameters::after_s.value()));
     let spread = i64::from(*module_parameters::spread_ms.value()) * 1_000_000;
-    let window = Delta::from_micros(i64::from(*module_parameters::window_us.value()));
+    let window = window();
     let cpu = *module_parameters::cpu.value();
     let (mut refused, mut random) = (0, 1_u64);
     for bee in swarm {
@@ -227,6 +253,7 @@ impl Drop for Module {
 
 impl<K: Unlocked> Swarm for Bees<K> {
     fn tell(&self) {
+        pr_info!("over_max_ns {}\n", OVER_MAX_NS.load(Relaxed));
         let (mut ran, mut twice, mut early, mut lost) = (0, 0, 0, 0);
         for bee in self.bees.iter() {
             // What runs from here on is not lost, and not counted.

@@ -412,7 +412,12 @@ impl Seat {
     #[inline(never)]
     pub(crate) fn pass(&self) {
         let mut pass = Pass::new(self.place);
-        let mut slice = Slice::new(pass.now);
+        let began = match self.place {
+            // The alarm is a callback of the wheel's walk: what that has done before counts.
+            Place::Soft => wheel::began_ns(),
+            Place::Hard | Place::Task => pass.now,
+        };
+        let mut slice = Slice::new(began, pass.now);
         let mut hold = self.lock();
         hold.begin_pass(&pass);
         let next = loop {
@@ -425,7 +430,8 @@ impl Seat {
                 }
                 Take::Pause => {
                     drop(hold);
-                    1
+                    // As many entries were dealt with as one hold of the lock allows.
+                    MOST_AT_ONCE
                 }
                 Take::Wait(due) => break Some(due),
                 Take::Empty => break None,

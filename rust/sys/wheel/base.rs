@@ -10,7 +10,7 @@ use crate::{
 use core::{
     cell::UnsafeCell,
     ptr,
-    sync::atomic::{AtomicPtr, Ordering::Relaxed},
+    sync::atomic::{AtomicI64, AtomicPtr, Ordering::Relaxed},
 };
 use kernel::{bindings, ffi::c_ulong, prelude::*, static_lock_class, types::Opaque};
 
@@ -36,6 +36,8 @@ pub(crate) struct Counts {
     pub(crate) slices: u64,
     /// The most callbacks in one walk.
     pub(crate) batch_max: u64,
+    /// The longest walk, from its first look at the clock to its last, which follows every batch.
+    pub(crate) slice_max_ns: i64,
     /// Requests to another CPU to look at its timer.
     pub(crate) kicks: u64,
     /// The longest that a due bucket waited for its walk.
@@ -76,6 +78,8 @@ pub(super) struct Base {
     pub(super) executing: AtomicPtr<super::Entry>,
     /// The task, or the one it has interrupted, of the latest walk on this CPU.
     pub(super) walker: AtomicPtr<bindings::task_struct>,
+    /// When that walk began.
+    pub(super) began_ns: AtomicI64,
 }
 
 // SAFETY: The kernel serialises operations on the timer and the call; the rest is a lock and an atomic.
@@ -123,6 +127,7 @@ impl Base {
             }),
             executing: AtomicPtr::new(ptr::null_mut()),
             walker: AtomicPtr::new(ptr::null_mut()),
+            began_ns: AtomicI64::new(0),
         })
     }
 
