@@ -18,6 +18,8 @@ mod cpus;
 mod expiry;
 #[path = "herd.rs"]
 mod herd;
+#[path = "late.rs"]
+mod late;
 #[path = "meter.rs"]
 mod meter;
 #[path = "ops.rs"]
@@ -86,7 +88,7 @@ impl kernel::Module for Module {
         if most > 0 {
             sizes(most, &task)?;
         }
-        expiry::lateness(*module_parameters::late.value())?;
+        late::run(*module_parameters::late.value())?;
         if *module_parameters::shared.value() != 0 {
             cpus::shared(&task)?;
         }
@@ -119,9 +121,7 @@ fn sizes(most: usize, task: &Task) -> Result {
     for n in SIZES.into_iter().filter(|&n| n <= most) {
         herd.grow(n)?;
         ops::run(&mut herd, clock, task)?;
-        if n > 1 {
-            expiry::per_callback(&herd)?;
-        }
+        expiry::per_callback(&herd)?;
         paths.run(n, clock, task)?;
     }
     expiry::never_early(&mut herd)?;
