@@ -3,7 +3,8 @@
 #
 # The goals of selftests/bench/gates.tsv that counted instructions can show, with up to 10000 callouts.
 # Faults: an operation that has become dearer, also one whose goal is missed as it is; a cost that grows
-# with the number of callouts; one that is dearer than the kernel's own timers'.
+# with the number of callouts; one that is dearer than the kernel's own timers'; JSON or plots that lack what
+# they promise.
 #
 # The modules are those that scripts/test has built. --long: all goals, in all guests, twice: up to a million
 # callouts, days of delay, and an hour of liveness.

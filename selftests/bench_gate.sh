@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The check of the cost goals, tried with made-up rows. Faults: a goal that is missed and passes, one
-# that is met and fails, one that nobody measured and passes.
+# that is met and fails, one that nobody measured and passes; two runs that differ and pass; outputs that lack
+# something and pass.
 
 set -euo pipefail
 cd "$(dirname -- "${BASH_SOURCE[0]}")/.."
 out=.build/host/bench_gate
 mkdir -p "$out"
-controls=0 results='' status=0
+controls=0 results='' status=0 options=()
 
 # A row is "FACILITY OP N INSTRUMENT VALUE [P99]"; its other fields are the value.
 json() {
@@ -30,7 +31,7 @@ control() {
 	shift 4
 	printf '# a comment\n\n%b\n' "$gate" >"$out/gates.tsv"
 	json "$@" >"$out/rows.json"
-	scripts/bench-report gates "$out/rows.json" "$out/gates.tsv" >"$out/said" 2>&1 || rc=$?
+	scripts/bench-report gates ${options[@]+"${options[@]}"} "$out/rows.json" "$out/gates.tsv" >"$out/said" 2>&1 || rc=$?
 	controls=$((controls + 1))
 	if [ "$rc" != "$want" ] || ! grep -qE "$says" "$out/said"; then
 		verdict='not ok' status=1
@@ -117,6 +118,79 @@ refused "a figure more than nothing" "stop * icount value <=30+*hrtimer/stop 1"
 refused "a field that is none" "stop * icount mean <=30 1"
 refused "a limit that is no figure" "$stop <=hrtimer/stop 1"
 control "no goals at all fail" 1 '^1\.\.0' "# nothing" "callout stop 1000 icount 1"
+
+# counted DIR ROW...: what a run in a guest has left.
+counted() {
+	local row
+	mkdir -p "$out/$1"
+	for row in "${@:2}"; do echo "row $row"; done >"$out/$1/results.ktap"
+}
+
+# twice NAME STATUS REGEX: the goals are met, and both runs compared.
+twice() {
+	options=(--twice "$out/first" "$out/again")
+	control "$1" "$2" "$3" "$stop <=30 1" "callout stop 1000 icount 30"
+	options=()
+}
+
+counted first "callout stop 1000 20000 0 16.01 16 16 16 20" "callout late 1 400 0 9.00 9 9 9 9" \
+	"callout storm_gap 1000 1 0 5.00 5 5 5 5"
+counted again "callout stop 1000 20000 0 16.02 16 16 16 99" "callout late 1 400 0 8.00 8 8 8 8" \
+	"callout storm_gap 1000 1 0 6.00 6 6 6 6"
+twice "counted twice and the same passes, times apart" 0 '^ok 2 bench: what was counted twice'
+counted again "callout stop 1000 20000 0 16.01 16 17 17 20"
+twice "another middle fails" 1 'middle 16.0 and 17.0'
+counted again "callout stop 1000 20000 0 16.90 16 16 16 20"
+twice "another mean fails" 1 'mean 16.01 and 16.9,'
+counted again "callout drain 1000 20000 0 16.01 16 16 16 20"
+twice "what only one of them has fails" 1 'only the second run has it'
+counted again
+twice "a second run that counted nothing fails" 1 'again has counted nothing'
+
+# A whole result, as `rows` makes it: two N of each operation that is plotted, with the kernel's rows.
+whole() {
+	local op n plain=() rows=()
+	for op in stop arm_after later_at sooner_at drain expire; do
+		for n in 1 1000; do rows+=("callout $op $n 9 0 9.00 9 9 9 9"); done
+	done
+	for op in stop arm drain later sooner expire; do
+		for n in 1 1000; do plain+=("timer_list $op $n 9 0 9.00 9 9 9 9" "delayed_work $op $n 9 0 9.00 9 9 9 9"); done
+	done
+	for op in stop arm_after drain later_at sooner_at expire; do
+		for n in 1 1000; do plain+=("hrtimer $op $n 9 0 9.00 9 9 9 9"); done
+	done
+	counted icount "periodic delete 1 1 0 9.00 9 9 9 9" "${rows[@]}" "${plain[@]}"
+	SC_BENCH=$out/whole scripts/bench-report rows "icount=$out/icount" >"$out/table"
+}
+
+# spoilt NAME STATUS REGEX COMMAND...: the outputs after COMMAND.
+spoilt() {
+	local rc=0 verdict=ok
+	whole
+	"${@:4}"
+	scripts/bench-report gates --outputs "$out/whole" "$out/whole.json" "$out/gates.tsv" >"$out/said" 2>&1 || rc=$?
+	controls=$((controls + 1))
+	if [ "$rc" != "$2" ] || ! grep -qE "$3" "$out/said"; then
+		verdict='not ok' status=1
+		results+=$(echo "# status $rc, wanted $2 and '$3'"; sed 's/^/# /' "$out/said")$'\n'
+	fi
+	results+="$verdict $controls bench_gate $1"$'\n'
+}
+
+printf 'stop * icount value <=30 1\n' >"$out/gates.tsv"
+svg=$out/whole-icount.svg
+spoilt "whole outputs pass" 0 '^ok 4 .*the plot of icount' true
+spoilt "JSON that is cut fails" 1 'JSONDecodeError' truncate -s -9 "$out/whole.json"
+spoilt "a row without its unit fails" 1 'callout stop 1 has no unit' \
+	sed -i '/"op": "stop"/,/"unit"/{/"unit"/d}' "$out/whole.json"
+spoilt "a row without its goals fails" 1 'has no gate' sed -i 's/"gate"/"gates"/' "$out/whole.json"
+spoilt "a row without the kernel's fails" 1 "has no the kernel's row" sed -i 's/"baseline": \[/&], "other": [/' "$out/whole.json"
+spoilt "a facility without rows fails" 1 'icount has no periodic' sed -i 's/"periodic"/"callout"/' "$out/whole.json"
+spoilt "a plot that is missing fails" 1 'No such file' rm -f "$svg"
+spoilt "a plot that is no XML fails" 1 'whole-icount.svg: ' truncate -s -9 "$svg"
+spoilt "a plot that lacks a line fails" 1 'has 5 lines of callout, not 6' sed -i '0,/<title>callout</s//<title>nobody</' "$svg"
+spoilt "a plot that lacks a panel fails" 1 'has no panel drain' sed -i 's/>drain</>train</' "$svg"
+
 # Those of the project, at least, can be read.
 control "the project's goals are goals" 1 '^not ok .*stop' "$(grep -v '^#' selftests/bench/gates.tsv)" \
 	"callout stop 1000 icount 1000"
