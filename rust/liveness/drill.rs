@@ -92,7 +92,9 @@ impl Drill {
             outlet: Sockets::here(task)?,
         };
         for tag in 0..times {
-            drill.outlet.begin(checked.ask(drill.group.clone(), tag as u32))?;
+            drill
+                .outlet
+                .begin(checked.ask(drill.group.clone(), tag as u32))?;
         }
         drill.outlet.call();
         Ok(drill)
