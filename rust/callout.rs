@@ -23,7 +23,7 @@
 //!   end which others have asked for ([`OnExpire::drained`]).
 //! - A callout never keeps its object alive. Once the last [`Arc`] is gone no run begins, of any
 //!   callout in it, also where it was due and waits for a worker or for its lock. (What a CPU has in hand
-//!   at that very moment may still run, within a millisecond; so may several callouts of one object that
+//!   at that very moment may still run, in the same slice; so may several callouts of one object that
 //!   wait at once, for each has a reference meanwhile.) The object is never dropped in the middle of a
 //!   run: when a run held the last reference, the object is dropped soon after, in task context. Otherwise
 //!   it is dropped where the last [`Arc`] is, which must be a context in which the kernel can free memory;
@@ -41,7 +41,8 @@
 //! that is. Stop, and re-arm to the same or a later granule, are one compare-exchange without a lock, from
 //! any CPU; everything is O(1) at a million callouts. Callbacks of one granule run in the order of their
 //! deadlines (a crowd of more than 64 may keep the order it was armed in), and in slices of a
-//! millisecond at most, so that a storm of them does not keep the CPU; the longest is `slice_max_ns` of debugfs'
+//! millisecond, so that a storm of them does not keep the CPU: the clock is looked at after every 32, so callbacks
+//! of more than 30 us each can make one longer, by what 32 of them take at most; the longest is `slice_max_ns` of debugfs'
 //! `cpus`. [`Precise`](crate::Precise) and [`Hard`](crate::Hard)
 //! callouts have a timer of the kernel each, and are exact to a microsecond or two.
 //!

@@ -255,7 +255,7 @@ struct Turn<'a> {
 
 impl Begin for Turn<'_> {
     fn begin(&self) -> bool {
-        // The last owner has gone meanwhile. What is owed goes with the object.
+        // The last owner has gone meanwhile. What is owed goes with the object, or comes again if it gets another.
         if self.held.is_alone() {
             return false;
         }

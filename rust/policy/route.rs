@@ -364,7 +364,8 @@ pub(crate) struct Slice {
 
 impl Slice {
     /// The longest a pass takes, but for what lies between two readings of the clock: together less than a
-    /// millisecond, and so is the walk of the wheel that the pass is a callback of.
+    /// millisecond where actions take about as long as those before, and so is the walk of the wheel that the pass
+    /// is a callback of.
     pub(crate) const LONGEST_NS: i64 = 900_000;
     /// The most actions of a pass.
     pub(crate) const MOST: u32 = 8_192;

@@ -188,7 +188,8 @@ impl Ops {
         true
     }
 
-    /// Whether the caller's reference is the only one: nobody can make another, and no owner is left.
+    /// Whether the caller's reference is the only one: no owner is left. The run of another callout, or a
+    /// report of this one's end, can still make its borrow one.
     ///
     /// # Safety
     ///

@@ -38,6 +38,8 @@ mod periodic_subject;
 mod plan_cases;
 #[path = "pointer_cases.rs"]
 mod pointer_cases;
+#[path = "reborn_cases.rs"]
+mod reborn_cases;
 #[path = "route_batch_cases.rs"]
 mod route_batch_cases;
 #[path = "route_cases.rs"]
@@ -85,6 +87,7 @@ const SUITES: &[&[&[Case]]] = &[
     legacy_cases::CASES,
     wheel_cases::CASES,
     pointer_cases::CASES,
+    reborn_cases::CASES,
     periodic_cases::CASES,
     periodic_end_cases::CASES,
     ddi_cases::CASES,

@@ -442,7 +442,7 @@ impl Seat {
             if !goes_on {
                 let slices = &mut hold.inner().counts.slices;
                 *slices = slices.wrapping_add(1);
-                break Some(Instant::BOOT);
+                break Some(pass.again(began));
             }
         };
         let over = hold.end_pass(next, pass.actions);
@@ -543,6 +543,18 @@ impl Pass {
             },
             actions: 0,
             gone: 0,
+        }
+    }
+
+    /// When a pass that has used up its time goes on: at once. Where it is part of the walk that began then, who
+    /// had most of that comes after those that had none of it, for the wheel calls what is due in order.
+    fn again(&self, began: i64) -> Instant {
+        let of_walk = began != self.now;
+        let had_time = self.now.saturating_sub(began) < Slice::LONGEST_NS / 2;
+        if of_walk && had_time {
+            Instant::from_nanos(began)
+        } else {
+            Instant::BOOT
         }
     }
 }

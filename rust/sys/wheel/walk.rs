@@ -341,11 +341,10 @@ fn end(entry: Ptr, target: Target, next: Next) {
 
 /// As [`end`], of a run that needed a worker, or a lock.
 fn end_late(entry: Ptr, target: Target, next: Next) {
-    // Without an owner nothing is to come. Let go of as it is, another CPU could have it running before
-    // this reference is given back.
-    if target.is_alone() {
-        protocol::shut(&Kernel, entry);
-    }
+    // Without an owner nothing more was to come when the callback ended: let go of as it wishes, another CPU could
+    // have it running before this reference is given back. What is armed stays so, for whoever is told of the end
+    // may become an owner: without one it does not begin.
+    let next = if target.is_alone() { Next::Stop } else { next };
     end(entry, target, next);
 }
 
@@ -383,7 +382,7 @@ struct Waiting {
 
 impl Begin for Waiting {
     fn begin(&self) -> bool {
-        // The last owner has gone meanwhile. What is owed goes with the object.
+        // The last owner has gone meanwhile. What is owed goes with the object, or comes again if it gets another.
         if self.target.is_alone() {
             return false;
         }
