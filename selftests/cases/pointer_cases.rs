@@ -7,7 +7,7 @@
 //! callback, twice, or never; a static that can be filled twice, or not again.
 
 use crate::{
-    harness::{all, check, Case, Fault, Verdict},
+    harness::{all, check, in_time, Case, Fault, Verdict},
     subject::{is_atomic, other_cpu, pause_us, sleep_ms, sleep_until, spin_until},
 };
 use kernel::cpu::CpuId;
@@ -261,6 +261,8 @@ fn while_staying<K: Unlocked>(
     if met == 0 && is_atomic::<K>() {
         return Err(Fault::Skip("this thread never met its callback"));
     }
+    // It came each time when the callback was over.
+    in_time(false);
     Err(Fault::Retry)
 }
 

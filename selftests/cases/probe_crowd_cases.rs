@@ -23,7 +23,7 @@ pub(crate) const CASES: &[&[Case]] = &[&[
     },
     Case {
         name: "esi-32 black holes and silence delay nobody",
-        run: holes,
+        run: |task| timely(|| holes(task)),
     },
     Case {
         name: "esi-21 what nobody wants any more ends at once, void, and once",
