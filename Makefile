@@ -16,7 +16,7 @@ test-all:	## the same, in two slow guests with KASAN, lockdep, kmemleak and KCSA
 	@scripts/test --all
 bench:		## what callouts cost, beside the kernel's own timers, 1 to 1M of them (ARGS="--twice --gates")
 	@scripts/bench $(ARGS)
-bench-quick:	## the same with at most 10000, in less than a minute
+bench-quick:	## the same with at most 10000, in some minutes
 	@scripts/bench --quick $(ARGS)
 lint:		## format, clippy, checkpatch, shellcheck, layers, unsafe, SPDX
 	@scripts/lint

@@ -19,6 +19,8 @@
 //! # Guarantees
 //!
 //! - The callback runs at most once for each arm, never before the deadline, never twice at once.
+//! - Deadlines are of `CLOCK_MONOTONIC`: setting the wall clock does not touch them, and time spent in suspend
+//!   does not count.
 //! - After [`Stop::Cancelled`] it does not run. After a drain nothing of it runs, but for a report of that
 //!   end which others have asked for ([`OnExpire::drained`]).
 //! - A callout never keeps its object alive. Once the last [`Arc`] is gone no run begins, of any
@@ -44,10 +46,12 @@
 //! millisecond, so that a storm of them does not keep the CPU: the clock is looked at after every 32, so callbacks
 //! of more than 30 us each can make one longer, by what 32 of them take at most; the longest is `slice_max_ns` of debugfs'
 //! `cpus`. [`Precise`](crate::Precise) and [`Hard`](crate::Hard)
-//! callouts have a timer of the kernel each, and are exact to a microsecond or two.
+//! callouts have a timer of the kernel each, and are exact to a microsecond or two (where a worker calls them: to
+//! some).
 //!
-//! An arm stays on the CPU where the callout is pending, or else on the CPU that arms; [`Plan::on`] names
-//! another one.
+//! An arm of one on the wheel stays on the CPU where the callout is pending, or else on the CPU that arms;
+//! [`Plan::on`] names another one. A [`Precise`](crate::Precise) or [`Hard`](crate::Hard) one is where the
+//! kernel puts its timer, and [`Plan::on`] can only keep it on the CPU that arms.
 //!
 //! # BSD names
 //!

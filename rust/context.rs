@@ -103,7 +103,7 @@ impl Kind for Task {
 
 /// A callout in context `C` with a timer of its own: exact to the microsecond or two that an interrupt
 /// takes. Arming and stopping costs several times what it costs on the wheel, and grows with the number
-/// of such timers: at most thousands.
+/// of such timers: at most thousands. [`Plan::on`](crate::Plan::on) can name only the CPU that arms.
 ///
 /// # Examples
 ///

@@ -31,8 +31,8 @@
 //!   waiting but itself.
 //! - Registering, removing and finding an entity take the same time however many there are, and wait for
 //!   no probe. An entity is in one state and has one timer, so nothing is left over and nothing is lost.
-//! - The driver is told in task context, without a lock, and may call whatever is here, registering and
-//!   removing included. What is told of one entity is told in order.
+//! - The driver is told in task context, without a lock, and may call whatever is here that does not
+//!   wait, registering and removing included. What is told of one entity is told in order.
 //! - After [`deregister`](Liveness::deregister) has answered [`Removed::Now`], nothing of the entity is
 //!   told any more. [`deregister_and_wait`](Liveness::deregister_and_wait) waits until that is so.
 //! - A module can be unloaded at any time, however many probes are in flight. What it forgot is ended, and

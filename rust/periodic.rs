@@ -17,8 +17,9 @@
 //! - The callback never runs before its point, and never twice at once, so it may be an `FnMut`.
 //! - No burst: after a stall of a thousand periods it runs once, and is told of 999. Time spent in suspend
 //!   does not count (`CLOCK_MONOTONIC`), and the phase is the same after it.
-//! - A slow callback delays no other periodic's. (A thousand that block at once do: that is how many
-//!   workers the kernel has for one queue.)
+//! - A slow callback in a worker delays no other periodic's. (A thousand that block at once do: that is how
+//!   many workers the kernel has for one queue.) In softirq and hard interrupt context it delays what else is due
+//!   on its CPU.
 //! - [`delete`](Periodic::delete) waits for a callback in progress, for each of those who call it; after
 //!   it nothing runs. In the own callback it is an error, and the current run is the last.
 //! - Dropping a [`Periodic`] never waits, and works wherever memory can be freed, the own callback

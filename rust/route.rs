@@ -23,7 +23,8 @@
 //! - Every add ends in exactly one of these: the action runs, once; the add is replaced by another one of
 //!   the same timer; the timer is removed; its queue is destroyed.
 //! - An action runs never before its time, never twice at once for a timer, and in the order of the
-//!   adds. All due timers of a queue run in one wake-up, in slices of a millisecond.
+//!   adds. All due timers of a queue run in one pass, or, where that takes more than a millisecond, in several.
+//!   In softirq context the millisecond is that of the wheel's walk, of which the pass is a callback.
 //! - A timer never keeps its route alive, and a route that is dropped takes its timers off their queues,
 //!   in any context. While an action executes its route is alive; where the action had the last
 //!   reference, the route is dropped soon after, in task context.

@@ -140,6 +140,11 @@ counted again "callout stop 1000 20000 0 16.02 16 16 16 99" "callout late 1 400 
 twice "counted twice and the same passes, times apart" 0 '^ok 2 bench: what was counted twice'
 counted again "callout stop 1000 20000 0 16.01 16 17 17 20"
 twice "another middle fails" 1 'middle 16.0 and 17.0'
+counted first "callout later_at 1000 20000 0 34.00 34 34 34 34"
+counted again "callout later_at 1000 20000 0 35.00 35 35 35 35"
+twice "a re-arm is counted, and no time" 1 'later_at.*middle 34.0 and 35.0'
+counted first "callout stop 1000 20000 0 16.01 16 16 16 20" "callout late 1 400 0 9.00 9 9 9 9" \
+	"callout storm_gap 1000 1 0 5.00 5 5 5 5"
 counted again "callout stop 1000 20000 0 16.90 16 16 16 20"
 twice "another mean fails" 1 'mean 16.01 and 16.9,'
 counted again "callout drain 1000 20000 0 16.01 16 16 16 20"

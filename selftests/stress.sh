@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=dash disable=SC1091
 #
-# Random operations on callouts of every kind, from seeds. Faults: an arm that is lost or counts
-# twice, a run that is early or comes after the end; chance where there is none.
+# Random operations on callouts of every kind, with and without locks, and on tables of timeouts, from seeds.
+# Faults: an arm that is lost or counts twice, a run that is early or comes after the end, or after an exact stop;
+# a timeout called after it was taken back, a handle that hits another's; chance where there is none.
 
 . /lib.sh
 ktap_plan 12
