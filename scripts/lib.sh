@@ -41,6 +41,17 @@ in_root() { printf '%s%s\n' "$IN_CACHE" "${1#"$CACHE"}"; }
 # slowness GUEST: limits count that many times longer there.
 slowness() { case $1 in dbg-*) echo 6 ;; *) echo 1 ;; esac; }
 
+# cargo_offline HOME ARGUMENT...: cargo, in the root. The crates are there: neither the network nor the home of a
+# cargo is needed.
+cargo_offline() {
+	local home=$1 crates
+	crates=$("$TOP/scripts/setup" where crates)
+	shift
+	CARGO_HOME=$home command cargo "$@" --release --locked --offline \
+		--config 'source.crates-io.replace-with="softclock"' \
+		--config "source.softclock.directory=\"$crates\""
+}
+
 # ---- keys --------------------------------------------------------------
 
 # key: 12 hex digits that stand for everything read from stdin.

@@ -27,12 +27,8 @@ case ${1:-} in
 *) die "selftests/esi.sh does not know $1" "selftests/esi.sh [--long | --mutants [FILE...]]" ;;
 esac
 
-# The crates are there: neither the network nor the home of a cargo is needed.
 cargo() {
-	CARGO_HOME=$PWD/$out/home command cargo "$@" --release --locked --offline \
-		--config 'source.crates-io.replace-with="softclock"' \
-		--config "source.softclock.directory=\"$crates\"" \
-		--manifest-path selftests/host/esi/Cargo.toml --target-dir "$out"
+	cargo_offline "$PWD/$out/home" "$@" --manifest-path selftests/host/esi/Cargo.toml --target-dir "$out"
 }
 cargo test --no-run >"$out/build.log" 2>&1 || {
 	cat "$out/build.log" >&2

@@ -48,11 +48,7 @@ flags() {
 
 # build TREE INTO: its programs. With --target what only builds is not instrumented.
 build() {
-	local crates
-	crates=$(scripts/setup where crates)
-	CARGO_HOME=$OUT/home CC=clang CXX=clang++ RUSTFLAGS=$(flags) cargo build --release --locked --offline --quiet \
-		--config 'source.crates-io.replace-with="softclock"' \
-		--config "source.softclock.directory=\"$crates\"" \
+	CC=clang CXX=clang++ RUSTFLAGS=$(flags) cargo_offline "$OUT/home" build --quiet \
 		--manifest-path "$1/$FUZZ/Cargo.toml" --target x86_64-unknown-linux-gnu --target-dir "$2" \
 		>"$OUT/build.log" 2>&1 || {
 		cat "$OUT/build.log" >&2
@@ -156,7 +152,8 @@ judge() {
 if [ "$mode" != --planted ]; then
 	build "$TOP" "$OUT"
 	for target in "${TARGETS[@]}"; do judge "esi-36 no bytes break the reader: $target" hunt "$target"; done
-	if [ "$mode" = --keep ]; then for target in "${TARGETS[@]}"; do keep "$target"; done; fi
+	# What breaks it belongs to the samples, with a name.
+	if [ "$mode" = --keep ] && [[ " ${verdicts[*]} " != *" not "* ]]; then for target in "${TARGETS[@]}"; do keep "$target"; done; fi
 fi
 case $mode in --long | --planted)
 	for target in "${TARGETS[@]}"; do judge "a planted fault is found: $target" finds "$target"; done ;;

@@ -18,12 +18,7 @@ fi
 cd "$TOP"
 out=.build/loom
 mkdir -p "$out"
-crates=$(scripts/setup where crates)
-# The crates are there: neither the network nor the home of a cargo is needed.
-CARGO_HOME=$PWD/$out/home cargo build --release --locked --offline --quiet \
-	--config 'source.crates-io.replace-with="softclock"' \
-	--config "source.softclock.directory=\"$crates\"" \
-	--manifest-path selftests/loom/Cargo.toml --target-dir "$out" >"$out/build.log" 2>&1 || {
+cargo_offline "$PWD/$out/home" build --quiet --manifest-path selftests/loom/Cargo.toml --target-dir "$out" >"$out/build.log" 2>&1 || {
 	cat "$out/build.log" >&2
 	die "the loom model does not build" "read .build/loom/build.log"
 }
