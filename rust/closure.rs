@@ -4,6 +4,7 @@
 
 use crate::{
     callout::{Callout, OnExpire},
+    code::Code,
     context::{Expiry, Kind, Unlocked},
     policy::life::Next,
     sys::{module::Owner, target::Timed},
@@ -26,11 +27,17 @@ type Call<K> = KBox<dyn Fn(&Expiry<'_, <K as Kind>::Context>) -> Next + Send + S
 /// })?;
 /// tick.callout().arm_after(Delta::ZERO);
 /// ```
-#[pin_data]
+///
+/// Another module may keep the object when the one that made it has left: then it calls nothing, and what the
+/// closure has captured is never dropped.
+#[pin_data(PinnedDrop)]
 pub struct Closure<K: Kind> {
     #[pin]
     callout: Callout<Self, K>,
-    call: Call<K>,
+    /// Until the drop.
+    call: Option<Call<K>>,
+    /// That of the closure.
+    code: Code,
 }
 
 crate::impl_has_callout! { impl {K: Kind} HasCallout<K> for Closure<K> { self.callout } }
@@ -49,13 +56,22 @@ impl<K: Unlocked> Closure<K> {
         let call: Call<K> = KBox::new(call, GFP_KERNEL)?;
         Timed::new(try_pin_init!(Self {
             callout <- Callout::new(owner, name),
-            call,
+            call: Some(call),
+            code: Code::of(owner)?,
         }))
+    }
+}
+
+#[pinned_drop]
+impl<K: Kind> PinnedDrop for Closure<K> {
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.code.drop_there(this.call.take());
     }
 }
 
 impl<K: Unlocked> OnExpire<K> for Closure<K> {
     fn expire(this: ArcBorrow<'_, Timed<Self>>, run: &Expiry<'_, K::Context>) -> Next {
-        (this.call)(run)
+        this.call.as_ref().map_or(Next::Stop, |call| call(run))
     }
 }

@@ -28,6 +28,7 @@ use kernel::prelude::*;
 mod beats;
 pub mod callout;
 pub mod closure;
+mod code;
 pub mod context;
 mod control;
 mod debugfs;

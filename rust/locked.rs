@@ -16,6 +16,9 @@
 //! | `callout_init_rm` | the same; Linux has no read-mostly lock of this kind |
 //! | `CALLOUT_SHAREDLOCK` | [`Locked<K, Shared>`](Shared) and [`OnExpireShared`]; stops and arms are the writer's |
 //!
+//! Whoever forgets a guard (`mem::forget`) keeps its lock: an expiry waits for it for ever, and so does the unload of
+//! the module.
+//!
 //! # Examples
 //!
 //! ```

@@ -376,6 +376,9 @@ impl Registry {
             self.report(&client, reader);
         }
         client.settle(task);
+        // Others may still have what calls its code, or drops by it.
+        client.owned.roster.code_goes();
+        wait::until(task, || client.owned.is_settled());
         let mut state = client.state.lock();
         state.module = ModuleId::NONE;
         // Their keys are addresses in the module.

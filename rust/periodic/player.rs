@@ -6,6 +6,7 @@ use super::{checked, ContextOf, First, Mode, Rate, Then, Tick};
 use crate::{
     beats::{Listed, Score},
     callout::{Callout, OnExpire},
+    code::Code,
     context::{Expiry, Kind},
     policy::{
         grid::{self, Period, Start},
@@ -77,12 +78,14 @@ impl Making {
 }
 
 /// A callback and its callout.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub struct Player<M: Mode> {
     #[pin]
     pub(super) callout: Callout<Self, M::Kind>,
-    /// Taken while it runs.
-    call: Taken<Call<ContextOf<M>>>,
+    /// Taken while it runs. There until the drop.
+    call: Taken<Option<Call<ContextOf<M>>>>,
+    /// That of the callback.
+    code: Code,
     pub(super) beat: Listed,
 }
 
@@ -117,21 +120,34 @@ impl<M: Mode> Player<M> {
         Timed::new(try_pin_init!(Self {
             // The callback was checked.
             callout <- Callout::ours(owner, label),
-            call: Taken::new(call),
+            call: Taken::new(Some(call)),
+            code: Code::of(owner)?,
             beat,
         }))
+    }
+}
+
+#[pinned_drop]
+impl<M: Mode> PinnedDrop for Player<M> {
+    fn drop(self: Pin<&mut Self>) {
+        // Another module may have kept the periodic for longer than there is code to drop its callback by.
+        let call = self.call.take().and_then(|mut call| call.take());
+        self.code.drop_there(call);
     }
 }
 
 impl<M: Mode> OnExpire<M::Kind> for Player<M> {
     fn expire(this: ArcBorrow<'_, Timed<Self>>, run: &Expiry<'_, ContextOf<M>>) -> Next {
         // Runs do not overlap, so it is there.
-        let Some(mut call) = this.call.take() else {
+        let Some(mut taken) = this.call.take() else {
+            return Next::Stop;
+        };
+        let Some(call) = taken.as_mut() else {
             return Next::Stop;
         };
         let begun = this.beat.begin(run.began());
         let then = call(&Tick::new(&this.beat, begun));
-        drop(call);
+        drop(taken);
         let next = this.beat.end(crate::now(), then == Then::Repeat);
         next.map_or(Next::Stop, Next::At)
     }

@@ -39,6 +39,8 @@ struct List {
     marks: *mut Mark,
     /// How often the client has left: what was made before may not do anything any more.
     turn: u64,
+    /// The code of turns before this one is gone.
+    gone: u64,
 }
 
 // SAFETY: The pointers are used under the lock only.
@@ -86,6 +88,7 @@ impl Roster {
             last: ptr::null_mut(),
             marks: ptr::null_mut(),
             turn: 0,
+            gone: 0,
         };
         pin_init!(Self {
             list <- RawLock::new(empty, c"softclock_roster", static_lock_class!()),
@@ -103,6 +106,17 @@ impl Roster {
     pub(crate) fn turn_over(&self) {
         let mut list = self.list.lock();
         list.turn = list.turn.wrapping_add(1);
+    }
+
+    /// The code of all turns that are over goes: who comes later leaves it alone.
+    pub(crate) fn code_goes(&self) {
+        let mut list = self.list.lock();
+        list.gone = list.turn;
+    }
+
+    /// Whether the code of that turn is gone, or goes.
+    pub(crate) fn is_gone(&self, turn: u64) -> bool {
+        turn < self.list.lock().gone
     }
 
     /// Puts a link at the end, unless it is on the list, or is of an earlier `turn`: then it is listed

@@ -93,7 +93,7 @@ impl Owner {
 
 /// What all entries of one type of route and one name share.
 pub(crate) struct Kin {
-    pub(crate) ops: &'static Ops,
+    pub(crate) ops: Ops,
     pub(crate) owner: Arc<Owner>,
     pub(crate) name: Name,
     pub(crate) place: Place,
@@ -110,7 +110,7 @@ impl Kin {
         place: Place,
     ) -> Result<Arc<Self>> {
         let kin = Self {
-            ops,
+            ops: *ops,
             owner,
             name,
             place,
@@ -196,7 +196,7 @@ impl Entry {
     /// The object the entry lies in.
     #[inline(always)]
     fn object(&self) -> *const () {
-        self.object_by(self.kin.ops)
+        self.object_by(&self.kin.ops)
     }
 
     /// The same, by the operations it has.

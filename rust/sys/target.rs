@@ -125,7 +125,9 @@ pub(crate) trait Run<K>: Send + Sync + Sized + 'static {
     fn drained(this: ArcBorrow<'_, Timed<Self>>);
 }
 
-/// What is known of a `Timed<T>` whose type is forgotten. Instantiated in the client's module.
+/// What is known of a `Timed<T>` whose type is forgotten. Instantiated in the client's module, and copied from
+/// there: whoever has an object of a client that has left may still have to take and give back references.
+#[derive(Clone, Copy)]
 pub(crate) struct Ops {
     /// How far before the object its reference count is (invariant 2). A number, not a function: no
     /// client's code runs while a count is changed, nor after.

@@ -57,6 +57,18 @@ module! {
             default: 0,
             description: "Have a timeout call a function of the kernel; refused, or this loads",
         },
+        left: u8 {
+            default: 0,
+            description: "Leave a closure and a periodic to somebody else, and say where they are",
+        },
+        closure: usize {
+            default: 0,
+            description: "Be that somebody: drop the closure that is there",
+        },
+        periodic: usize {
+            default: 0,
+            description: "Drop the periodic that is there",
+        },
     },
 }
 
@@ -64,7 +76,7 @@ struct Module;
 
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let faults: [(u8, fn() -> Result); 8] = [
+        let faults: [(u8, fn() -> Result); 9] = [
             (*module_parameters::freed.value(), freed),
             (*module_parameters::leak.value(), leak),
             (*module_parameters::active.value(), active),
@@ -73,13 +85,57 @@ impl kernel::Module for Module {
             (*module_parameters::held.value(), held),
             (*module_parameters::race.value(), race),
             (*module_parameters::stranger.value(), stranger),
+            (*module_parameters::left.value(), left),
         ];
         for (wanted, fault) in faults {
             if wanted != 0 {
                 fault()?;
             }
         }
+        drop_left(
+            *module_parameters::closure.value(),
+            *module_parameters::periodic.value(),
+        );
         Ok(Self)
+    }
+}
+
+/// Part of a callback, which says when it is dropped.
+struct Loud;
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        pr_info!("a callback is dropped\n");
+    }
+}
+
+fn left() -> Result {
+    let (first, second) = (Loud, Loud);
+    let closure = Closure::<Task>::new(softclock::owner!(), c"left", move |_run| {
+        let _ = &first;
+        Next::Stop
+    })?;
+    let hour = Delta::from_secs(3_600);
+    let periodic = Periodic::<Task>::new(softclock::owner!(), c"left", hour, move |_tick| {
+        let _ = &second;
+    })?;
+    let periodic = KBox::into_raw(KBox::new(periodic, GFP_KERNEL)?);
+    let (closure, periodic) = (Arc::into_raw(closure) as usize, periodic as usize);
+    pr_info!("left closure={closure} periodic={periodic}\n");
+    Ok(())
+}
+
+/// Drops what [`left`] has left: as a module does that had it from the one which is gone.
+fn drop_left(closure: usize, periodic: usize) {
+    let closure = closure as *const Timed<Closure<Task>>;
+    let periodic = periodic as *mut Periodic<Task>;
+    if !closure.is_null() {
+        // SAFETY: `into_raw` returned it, in an earlier life.
+        drop(unsafe { Arc::from_raw(closure) });
+    }
+    if !periodic.is_null() {
+        // SAFETY: As above.
+        drop(unsafe { KBox::from_raw(periodic) });
     }
 }
 

@@ -58,7 +58,7 @@ impl PinnedDrop for Graves {
 
 /// Gives a reference to an entry's object back.
 pub(super) fn put(entry: &Entry) {
-    put_object(entry, entry.kin.ops, entry.object());
+    put_object(entry, &entry.kin.ops, entry.object());
 }
 
 /// The same, of an entry with these operations, in this object.

@@ -64,7 +64,7 @@ impl<R: Apart<K>, K> PoolKin<R, K> {
         let ops = &Self::OPS;
         let kin = make(ops)?;
         // Invariant P3.
-        if !ptr::eq(kin.ops, ops) {
+        if kin.ops.entry_offset != APART || kin.ops.run as usize != ops.run as usize {
             return Err(EINVAL);
         }
         let of = PhantomData;

@@ -136,7 +136,7 @@ enum Caught {
 struct Begun<'a> {
     entry: &'a Entry,
     kin: &'a Kin,
-    ops: &'static Ops,
+    ops: &'a Ops,
     object: *const (),
     due: Instant,
 }
@@ -479,7 +479,7 @@ impl Seat {
             return None;
         }
         let kin: &Kin = &entry.kin;
-        let (ops, object) = (kin.ops, entry.object_by(kin.ops));
+        let (ops, object) = (&kin.ops, entry.object_by(&kin.ops));
         // SAFETY: Invariant B3: whoever drops the object waits.
         let got = unsafe { ops.get(object) };
         if !got {

@@ -14,7 +14,7 @@ use kernel::{prelude::*, sync::Arc};
 
 /// What all entries of one kind, name and owner share.
 pub(crate) struct Kin {
-    pub(crate) ops: &'static Ops,
+    pub(crate) ops: Ops,
     pub(crate) owner: Arc<Owned>,
     pub(crate) name: Name,
     pub(crate) place: Place,
@@ -34,7 +34,7 @@ impl Kin {
     ) -> Result<Arc<Self>> {
         let turn = owner.roster.turn();
         let kin = Self {
-            ops,
+            ops: *ops,
             owner,
             name,
             place,

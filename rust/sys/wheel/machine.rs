@@ -46,7 +46,7 @@ impl Ptr {
     #[inline(always)]
     pub(super) fn target(self) -> Target {
         Target {
-            ops: self.entry().kin.ops,
+            ops: &self.entry().kin.ops,
             object: self.object(),
         }
     }
@@ -61,7 +61,8 @@ impl Ptr {
     }
 }
 
-/// An entry's object, whose reference whoever holds the entry has. Looked up once for each run.
+/// An entry's object, whose reference whoever holds the entry has: so its kin is there. Looked up once for each
+/// run.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
     ops: &'static Ops,
