@@ -43,7 +43,12 @@ use crate::{
         deadline::{Delta, Instant},
         life::{Arm, Next},
     },
-    sys::{context::Task, lock::RawLock, module::Owner, target::Timed},
+    sys::{
+        context::{Runner, Task},
+        lock::RawLock,
+        module::Owner,
+        target::Timed, //
+    },
     Hub,
 };
 use kernel::{
@@ -109,8 +114,8 @@ struct State {
     turn: u64,
     call: Option<(Func, usize)>,
     due: Instant,
-    /// The function executes.
-    busy: bool,
+    /// Who executes the function.
+    busy: Option<Runner>,
 }
 
 #[pin_data]
@@ -136,14 +141,14 @@ impl OnExpire<Task> for Slot {
             let Some(call) = state.call.take() else {
                 return Next::Stop;
             };
-            state.busy = true;
+            state.busy = Some(Runner::current());
             call
         };
         {
             let _giant = this.giant.as_ref().map(|giant| giant.lock());
             func(arg);
         }
-        this.state.lock().busy = false;
+        this.state.lock().busy = None;
         Next::Stop
     }
 }
@@ -217,7 +222,7 @@ impl Table {
                         turn: 0,
                         call: None,
                         due: Instant::BOOT,
-                        busy: false,
+                        busy: None,
                     },
                     c"softclock_timeout",
                     static_lock_class!(),
@@ -240,7 +245,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// `ENOSPC`: all slots are in use. `EINVAL`: `func` is not part of the module that owns the table,
+    /// `ENOSPC`: all slots are in use; that of a function which executes is, but not for itself: it may always
+    /// name its successor. `EINVAL`: `func` is not part of the module that owns the table,
     /// and may be gone before it is called. `ENODEV`: that module is leaving.
     pub fn timeout(&self, func: Func, arg: usize, ticks: i64) -> Result<Handle> {
         if !self.owner.contains(func as usize) {
@@ -248,15 +254,12 @@ impl Table {
             return Err(EINVAL);
         }
         let due = crate::now() + self.span(ticks);
-        // All slots, from the one after the last that was taken.
-        let first = self.next.fetch_add(1, Relaxed);
-        let split = first.checked_rem(self.slots.len()).unwrap_or(0);
-        let halves = self.slots.split_at_checked(split);
-        let (before, after) = halves.unwrap_or((&[], &self.slots));
-        let (before, after) = (before.iter().enumerate(), after.iter().enumerate());
-        let after = after.map(|(index, slot)| (index + split, slot));
-        for (index, slot) in Iterator::chain(after, before) {
-            if let Some(turn) = take(slot, (func, arg), due) {
+        // A function's own slot is the last resort: what is in there waits until the function returns.
+        for own in [None, Some(Runner::current())] {
+            for (index, slot) in self.around() {
+                let Some(turn) = take(slot, (func, arg), due, own) else {
+                    continue;
+                };
                 if let Arm::Refused(_) = slot.callout::<Task>().arm_at(due) {
                     slot.state.lock().call = None;
                     return Err(ENODEV);
@@ -269,6 +272,17 @@ impl Table {
             }
         }
         Err(ENOSPC)
+    }
+
+    /// All slots, from the one after the last that was taken.
+    fn around(&self) -> impl Iterator<Item = (usize, &Arc<Timed<Slot>>)> {
+        let first = self.next.fetch_add(1, Relaxed);
+        let split = first.checked_rem(self.slots.len()).unwrap_or(0);
+        let halves = self.slots.split_at_checked(split);
+        let (before, after) = halves.unwrap_or((&[], &self.slots));
+        let (before, after) = (before.iter().enumerate(), after.iter().enumerate());
+        let after = after.map(move |(index, slot)| (index + split, slot));
+        Iterator::chain(after, before)
     }
 
     /// Takes a timeout back, if it is the one that `func`, `arg` and `handle` name together, and is still
@@ -312,10 +326,10 @@ fn complain() {
     pr_err!("a timeout's function is not part of the module that owns its table\n");
 }
 
-/// Takes a slot for a call, if it is free.
-fn take(slot: &Slot, call: (Func, usize), due: Instant) -> Option<u64> {
+/// Takes a slot for a call, if it is free, or if `own` is who executes its function.
+fn take(slot: &Slot, call: (Func, usize), due: Instant, own: Option<Runner>) -> Option<u64> {
     let mut state = slot.state.lock();
-    if state.busy || state.call.is_some() {
+    if state.busy != own && state.busy.is_some() || state.call.is_some() {
         return None;
     }
     state.turn = state.turn.saturating_add(1);

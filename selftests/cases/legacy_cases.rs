@@ -42,6 +42,10 @@ pub(crate) const CASES: &[&[Case]] = &[&[
         run: executing,
     },
     Case {
+        name: "a function has a slot for its successor, also where all are in use",
+        run: successors,
+    },
+    Case {
         name: "timeouts of a table that is dropped are not called",
         run: dropped_table,
     },
@@ -224,6 +228,50 @@ fn executing(_: &Task) -> Verdict {
     check!(meanwhile.is_err_and(|error| error == ENOSPC));
     check!(sleep_until(2_000, || table.timeout(count, 2, 1).is_ok()));
     check!(sleep_until(2_000, || calls(2) == 1));
+    Ok(())
+}
+
+/// What functions find that have no argument but a number.
+#[pin_data]
+struct Softc {
+    #[pin]
+    _timer: Callout<Self, Task>,
+    table: Table,
+    refused: Atomic<u64>,
+}
+
+impl_has_callout! { impl HasCallout<Task> for Softc { self._timer } }
+
+impl OnExpire<Task> for Softc {
+    fn expire(_this: ArcBorrow<'_, Timed<Self>>, _run: &Expiry<'_, Task>) -> Next {
+        Next::Stop
+    }
+}
+
+static SOFTC: TimedStatic<Softc> = TimedStatic::new();
+
+/// As the watchdog of every old driver: `timeout(watchdog, arg, hz)` is its last line.
+fn watchdog(arg: usize) {
+    let Some(softc) = SOFTC.get() else {
+        return;
+    };
+    if calls(arg) < 5 && softc.table.timeout(watchdog, arg, 1).is_err() {
+        softc.refused.fetch_add(1, Relaxed);
+    }
+    count(arg);
+}
+
+fn successors(_: &Task) -> Verdict {
+    let softc = SOFTC.set(try_pin_init!(Softc {
+        _timer <- Callout::new(softclock::owner!(), c"softc"),
+        table: table(3)?,
+        refused: Atomic::new(0),
+    }))?;
+    for arg in 0..3 {
+        softc.table.timeout(watchdog, arg, 1)?;
+    }
+    check!(sleep_until(2_000, || (0..3).all(|arg| calls(arg) == 6)));
+    check!(softc.refused.load(Relaxed) == 0);
     Ok(())
 }
 
