@@ -4,7 +4,7 @@
 
 use crate::{
     harness::{Fault, Verdict},
-    subject::{sleep_ms, sleep_until, spin_until},
+    subject::{pause_us, sleep_ms, sleep_until, spin_until},
 };
 use core::any::TypeId;
 use kernel::cpu::{nr_cpu_ids, CpuId};
@@ -23,6 +23,8 @@ pub(crate) enum Act1<K: QueueKind> {
     Nothing,
     /// Stay for 20 ms.
     Stay,
+    /// Stay for so many microseconds, busily.
+    Pause(i64),
     /// Add this timer again.
     Readd(Arc<Queue<K>>),
     /// Add this timer to that queue, and stay for 20 ms.
@@ -143,6 +145,13 @@ impl Log {
             let ((a, due_a), (b, due_b)) = (pair[0], pair[1]);
             due_a == due_b || due_a < due_b && a < b
         })
+    }
+
+    /// How many had run when there was no more of one of two parties.
+    pub(crate) fn until_one_is_through(&self, is_of_one: impl Fn(u64) -> bool) -> usize {
+        let runs = self.runs.lock();
+        let last = |party| runs.iter().rposition(|(id, _)| is_of_one(*id) == party);
+        last(true).min(last(false)).map_or(0, |last| last + 1)
     }
 }
 
@@ -267,6 +276,7 @@ fn perform<K: QueueKind>(peer: ArcBorrow<'_, Timed<Peer<K>>>, mut act: Act1<K>) 
     match &mut act {
         Act1::Nothing => {}
         Act1::Stay => stay::<K>(20),
+        Act1::Pause(us) => pause_us(*us),
         Act1::Readd(queue) => {
             if queue.add(peer.timer::<First<K>>()) == Added::New {
                 peer.see(1);

@@ -48,6 +48,8 @@ mod route_cases;
 mod route_end_cases;
 #[path = "route_subject.rs"]
 mod route_subject;
+#[path = "route_turn_cases.rs"]
+mod route_turn_cases;
 #[path = "shared_lock_cases.rs"]
 mod shared_lock_cases;
 #[path = "subject.rs"]
@@ -94,6 +96,7 @@ const SUITES: &[&[&[Case]]] = &[
     route_batch_cases::CASES,
     route_cases::CASES,
     route_end_cases::CASES,
+    route_turn_cases::CASES,
 ];
 
 struct Module;

@@ -546,12 +546,11 @@ impl Pass {
         }
     }
 
-    /// When a pass that has used up its time goes on: at once. Where it is part of the walk that began then, who
-    /// had most of that comes after those that had none of it, for the wheel calls what is due in order.
+    /// When a pass that has used up its time goes on: at once. Who had most of the walk that began then comes after
+    /// those that had none of it, for the wheel calls what is due in order.
     fn again(&self, began: i64) -> Instant {
-        let of_walk = began != self.now;
-        let had_time = self.now.saturating_sub(began) < Slice::LONGEST_NS / 2;
-        if of_walk && had_time {
+        let had_most = self.now.saturating_sub(began) < Slice::LONGEST_NS / 2;
+        if had_most {
             Instant::from_nanos(began)
         } else {
             Instant::BOOT
