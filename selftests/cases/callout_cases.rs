@@ -310,8 +310,10 @@ fn arm_idle<K: Unlocked>(_: &Task) -> Verdict {
 
 fn pending_until_begin<K: Unlocked>(_: &Task) -> Verdict {
     let subject = Subject::<K>::new(Act::Nothing, None)?;
+    check!(!subject.timer.is_pending());
+    subject.callout::<K>().arm_after(Delta::from_secs(3_600));
+    check!(subject.timer.is_pending());
     subject.callout::<K>().arm_after(Delta::from_millis(50));
-    check!(subject.timer.is_pending() || sleep_until(2_000, || subject.runs() == 1));
     check!(sleep_until(2_000, || subject.ended.load(Acquire) == 1));
     check!(!subject.saw(SAW_PENDING));
     Ok(())

@@ -618,7 +618,7 @@ fn crowd<F: Flavour>(task: &Task) -> Verdict {
         }))?;
         members.push(member, GFP_KERNEL)?;
     }
-    let mut phase: u32 = 1;
+    let (mut phase, mut all_cancelled, mut all_run): (u32, u64, u64) = (1, 0, 0);
     for _ in 0..100 {
         let (mut cancelled, mut running, mut idle) = (0, 0, 0);
         let drained = common.drained.load(Acquire);
@@ -654,6 +654,10 @@ fn crowd<F: Flavour>(task: &Task) -> Verdict {
         check!(cancelled + running + idle == MEMBERS);
         check!(runs == running + idle);
         check!(common.drained.load(Acquire) == drained + running);
+        all_cancelled += cancelled;
+        all_run += runs;
     }
+    // Where they can wait for the lock, some were met before they got it, and some after.
+    check!(nr_cpu_ids() < 2 || all_cancelled > 0 && all_run > 0);
     Ok(())
 }
