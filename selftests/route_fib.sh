@@ -1,14 +1,14 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=dash disable=SC1091,SC2016
-# needs: ip setpriv tee
+# needs: ip setpriv tee perl
 #
 # Routes of the kernel, by its own tools. Faults: a route that outlives its time, or goes before; another
 # route deleted in its place; an end that is not heard; a namespace kept alive, or looked into when it is
-# gone; a mistake with the wrong errno.
+# gone; a mistake with the wrong errno; a lie that is believed.
 
 . /lib.sh
-ktap_plan 109
+ktap_plan 114
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -259,6 +259,38 @@ t "nor is a route forgotten there" refused_to opener_powerless EPERM route forge
 t "by that program to a file of root's it is done" neither_powerless route forget dst=10.6.1.0/24
 ip route del 10.6.3.0/24
 ip route del 10.6.1.0/24
+
+# ---- lies ------------------------------------------------------------------------------------------
+
+# Whoever may configure a namespace may send to its groups and sockets what only the kernel should say.
+ip route add 10.6.4.0/24 dev lo
+tell route add dst=10.6.4.0/24 timeout=1h
+# lie GROUPS PORT...: says to these that the route is gone, in no request; prints what became of each.
+lie() {
+	/usr/bin/perl -e '
+		my $body = pack("C8L", 2, 24, 0, 0, 254, 3, 253, 1, 0) . pack("S2C4", 8, 1, 10, 6, 4, 0)
+			. pack("S2L", 8, 15, 254) . pack("S2L", 8, 4, 1);
+		my $news = pack("LS2L2", 16 + length $body, 25, 0, 0, 0) . $body;
+		my $groups = shift;
+		socket(my $socket, 16, 3, 0) or die;
+		for my $port (@ARGV) {
+			my $to = pack("S2L2", 16, 0, $port, $groups);
+			print send($socket, $news, 0, $to) ? "sent " : "errno=" . ($! + 0) . " ";
+		}' "$@" | sed 's/ $//'
+}
+# The sockets of softclock; it has one group at least.
+ports() { awk '$2 == 0 && $3 != 0 { print $3 }' /proc/net/netlink; }
+t "a lie is sent to the group" equal sent "$(lie 64 0)"
+# The truth that follows has come when this is known.
+ip route add 10.6.5.0/24 dev lo
+tell route add dst=10.6.5.0/24 timeout=1h
+ip route del 10.6.5.0/24
+t "and is not believed" wait_for 30 watches 10.6.4.0/24
+# shellcheck disable=SC2046
+t "a lie to its sockets is refused: ECONNREFUSED" equal "errno=111 errno=111" "$(lie 0 $(ports))"
+t "the route is watched" watches 10.6.4.0/24
+tell route add dst=10.6.4.0/24 timeout=0
+t "and deleted in time" wait_for 30 none routes 10.6.4.0/24
 
 # ---- namespaces ------------------------------------------------------------------------------------
 

@@ -493,6 +493,7 @@ impl Namespace {
         for _ in 0..HEARING {
             match wire.hear() {
                 Ok(Received::Bytes(len)) => struck |= self.heard(wire.received(len), about),
+                Ok(Received::Strange) => {}
                 Ok(Received::Nothing) => return (struck, true),
                 Ok(Received::Lost) | Err(_) => {
                     bump(&self.counts.lost);

@@ -112,8 +112,7 @@ impl Wire {
 
     /// Deletes one route.
     pub(super) fn delete(&mut self, key: &RouteKey) -> Deletion {
-        let request = Request::delete(key, self.number());
-        let reply = match self.ask(request.bytes(), key) {
+        let reply = match self.ask(key) {
             Ok(reply) => reply,
             Err(why) => return Deletion::Failed(why),
         };
@@ -158,15 +157,16 @@ impl Wire {
         mut each: impl FnMut(&RouteKey),
     ) -> Result {
         self.settle()?;
-        let request = Request::list(family, self.number());
+        let seq = self.number();
+        let request = Request::list(family, seq);
         self.asking.send(request.bytes())?;
         loop {
             let len = match self.asking.receive(&mut self.buf)? {
                 Received::Bytes(len) => len,
-                Received::Nothing => return Err(EIO),
-                Received::Lost => return Err(EIO),
+                Received::Strange => continue,
+                Received::Nothing | Received::Lost => return Err(EIO),
             };
-            for heard in Messages::new(self.received(len)) {
+            for heard in Messages::answering(seq, self.received(len)) {
                 match heard.map_err(|_| EIO)?.0 {
                     Heard::There { route, .. } => {
                         route.keys().flatten().for_each(|key| each(&key));
@@ -182,12 +182,14 @@ impl Wire {
     /// The route taken to the first address of the prefix, if that is the one.
     fn look_up(&mut self, wanted: &Wanted) -> Option<RouteKey> {
         self.settle().ok()?;
-        let request = Request::look_up(wanted, self.number());
+        let seq = self.number();
+        let request = Request::look_up(wanted, seq);
         self.asking.send(request.bytes()).ok()?;
         let Ok(Received::Bytes(len)) = self.asking.receive(&mut self.buf) else {
             return None;
         };
-        let (heard, _) = Messages::new(self.received(len)).next()?.ok()?;
+        let mut answers = Messages::answering(seq, self.received(len));
+        let (heard, _) = answers.next()?.ok()?;
         let Heard::There { route, .. } = heard else {
             return None;
         };
@@ -195,10 +197,11 @@ impl Wire {
         keys.find(|key| wanted.fits(key))
     }
 
-    /// Sends a request about `key`, and hears all that is said to it.
-    fn ask(&mut self, request: &[u8], key: &RouteKey) -> Result<Reply> {
+    /// Asks to have `key` deleted, and hears all that is said to it.
+    fn ask(&mut self, key: &RouteKey) -> Result<Reply> {
         self.settle()?;
-        self.asking.send(request)?;
+        let seq = self.number();
+        self.asking.send(Request::delete(key, seq).bytes())?;
         let mut reply = Reply {
             answer: Err(EIO),
             named: false,
@@ -211,24 +214,26 @@ impl Wire {
             let len = match self.asking.receive(room)? {
                 Received::Bytes(len) => len,
                 Received::Nothing => return Ok(reply),
-                Received::Lost => continue,
+                Received::Lost | Received::Strange => continue,
             };
             let bytes = room.get(..len).unwrap_or(&[]);
-            let mut stranger = false;
-            for heard in Messages::new(bytes) {
-                match heard.map_err(|_| EIO)?.0 {
-                    Heard::Gone(route) if route.keys().flatten().any(|gone| gone == *key) => {
-                        reply.named = true;
-                    }
-                    Heard::Gone(_) => stranger = true,
-                    Heard::Answer(code) => reply.answer = answer(code),
-                    _ => {}
+            // The kernel puts several together in listings only.
+            let Some(heard) = Messages::answering(seq, bytes).next() else {
+                continue;
+            };
+            let (heard, whole) = heard.map_err(|_| EIO)?;
+            match heard {
+                Heard::Gone(route) if route.keys().flatten().any(|gone| gone == *key) => {
+                    reply.named = true;
                 }
-            }
-            if stranger {
-                let end = kept.saturating_add(len);
-                reply.other = Some(kept..end);
-                kept = end;
+                Heard::Gone(_) if whole.as_ptr() == bytes.as_ptr() => {
+                    // This message, and nothing that came with it: it will be sent.
+                    let end = kept.saturating_add(whole.len());
+                    reply.other = Some(kept..end);
+                    kept = end;
+                }
+                Heard::Answer(code) => reply.answer = answer(code),
+                _ => {}
             }
         }
     }
@@ -239,7 +244,7 @@ impl Wire {
         Request::restore(self.buf.get_mut(news.clone()).ok_or(EIO)?, seq);
         self.asking.send(self.buf.get(news).ok_or(EIO)?)?;
         match self.asking.receive(&mut self.buf)? {
-            Received::Bytes(len) => match Messages::new(self.received(len)).next() {
+            Received::Bytes(len) => match Messages::answering(seq, self.received(len)).next() {
                 Some(Ok((Heard::Answer(code), _))) => answer(code),
                 _ => Err(EIO),
             },

@@ -5,6 +5,10 @@
 //! The kernel's own sockets do not keep their namespace alive: whoever has one closes it when the
 //! namespace leaves ([`net`](super::net)).
 //!
+//! Whoever may configure a namespace may send to all of its sockets and groups, and what he says is not
+//! true. So a socket here is connected to the kernel, which refuses what others send to it alone; and what
+//! others send to its groups is not believed: [`Received::Strange`].
+//!
 //! INVARIANT 1: `raw` of a [`Socket`] came from `sock_create_kern`, and is released by its drop only.
 //! INVARIANT 2: the entry of an [`Ear`] is in the wait queue of its socket from the constructor to the
 //! drop, and does not move. The queue calls it under its lock, so that after the removal it is not being
@@ -48,11 +52,20 @@ pub(crate) enum Received {
     Nothing,
     /// Something was there and is lost: there was no room for it.
     Lost,
+    /// Something was there that the kernel has not said.
+    Strange,
 }
 
 impl Socket {
-    /// Opens one in `net`. Task context, of the kernel's own: what opens it pays for its memory.
+    /// Opens one in `net`, which hears the kernel's answers only. Task context, of the kernel's own: what
+    /// opens it pays for its memory.
     pub(crate) fn open(net: &Held) -> Result<Self> {
+        let this = Self::create(net)?;
+        this.connect()?;
+        Ok(this)
+    }
+
+    fn create(net: &Held) -> Result<Self> {
         let mut raw = ptr::null_mut();
         // SAFETY: The namespace is held, and `raw` is valid for a write.
         to_result(unsafe {
@@ -70,12 +83,25 @@ impl Socket {
         })
     }
 
+    /// From here on nobody but the kernel can send to it alone.
+    fn connect(&self) -> Result {
+        let mut kernel = kernel();
+        // SAFETY: Invariant 1, and the address is as long as is said.
+        to_result(unsafe {
+            bindings::kernel_connect(
+                self.raw.as_ptr(),
+                (&raw mut kernel).cast(),
+                size_of::<bindings::sockaddr_nl>() as c_int,
+                0,
+            )
+        })
+    }
+
     /// Hears the groups of the mask `groups` from now on, and keeps up to `room` bytes of it.
     fn join(&self, groups: u32, room: i32) -> Result {
         let mut address = bindings::sockaddr_nl {
-            nl_family: AF_NETLINK,
             nl_groups: groups,
-            ..Default::default()
+            ..kernel()
         };
         // SAFETY: Invariant 1.
         unsafe { b::softclock_set_rcvbuf(self.raw.as_ptr(), room) };
@@ -93,10 +119,7 @@ impl Socket {
     pub(crate) fn send(&self, request: &[u8]) -> Result {
         // Without an address the kernel would look at the rights of the socket's file, and there is
         // none.
-        let mut kernel = bindings::sockaddr_nl {
-            nl_family: AF_NETLINK,
-            ..Default::default()
-        };
+        let mut kernel = kernel();
         let mut message = bindings::msghdr {
             msg_name: (&raw mut kernel).cast(),
             msg_namelen: size_of::<bindings::sockaddr_nl>() as c_int,
@@ -120,12 +143,16 @@ impl Socket {
 
     /// Receives what is there. Task context; does not wait.
     pub(crate) fn receive(&self, buf: &mut [u8]) -> Result<Received> {
-        let mut message = bindings::msghdr::default();
+        let mut sender = kernel();
+        let mut message = bindings::msghdr {
+            msg_name: (&raw mut sender).cast(),
+            ..Default::default()
+        };
         let mut bytes = bindings::kvec {
             iov_base: buf.as_mut_ptr().cast::<c_void>(),
             iov_len: buf.len(),
         };
-        // SAFETY: Invariant 1; the bytes are valid for writes for the call.
+        // SAFETY: Invariant 1; the address and the bytes are valid for writes for the call.
         let got = unsafe {
             bindings::kernel_recvmsg(
                 self.raw.as_ptr(),
@@ -137,6 +164,7 @@ impl Socket {
             )
         };
         match usize::try_from(got) {
+            Ok(_) if sender.nl_pid != 0 => Ok(Received::Strange),
             Ok(_) if message.msg_flags & MSG_TRUNC != 0 => Ok(Received::Lost),
             Ok(len) => Ok(Received::Bytes(len)),
             Err(_) if got == EAGAIN.to_errno() => Ok(Received::Nothing),
@@ -150,6 +178,14 @@ impl Drop for Socket {
     fn drop(&mut self) {
         // SAFETY: Invariant 1.
         unsafe { bindings::sock_release(self.raw.as_ptr()) }
+    }
+}
+
+/// The address of the kernel, in every namespace.
+fn kernel() -> bindings::sockaddr_nl {
+    bindings::sockaddr_nl {
+        nl_family: AF_NETLINK,
+        ..Default::default()
     }
 }
 
@@ -179,7 +215,7 @@ impl<T: OnNews> Ear<T> {
     /// Hears `groups` in `net` and keeps up to `room` bytes that are not received yet. As
     /// [`Socket::open`].
     pub(crate) fn new(net: &Held, groups: u32, room: i32, target: Arc<T>) -> Result<Self> {
-        let socket = Socket::open(net)?;
+        let socket = Socket::create(net)?;
         let entry = KBox::new(
             Entry {
                 entry: bindings::wait_queue_entry {
@@ -199,6 +235,8 @@ impl<T: OnNews> Ear<T> {
         let this = Self { socket, entry };
         // Only now: nothing is heard before somebody listens.
         this.socket.join(groups, room)?;
+        // After that: it gets its number there.
+        this.socket.connect()?;
         Ok(this)
     }
 

@@ -253,6 +253,20 @@ fn a_message_cut_anywhere_is_refused_or_says_less_but_never_else() {
 }
 
 #[test]
+fn what_answers_another_request_is_left_out() {
+    let mut ours = message(uapi::RTM_DELROUTE, 0, &body4());
+    ours[8..12].copy_from_slice(&8u32.to_ne_bytes());
+    let other = message(uapi::RTM_NEWLINK, 0, &[0; 16]);
+    let all = [other.clone(), ours.clone(), other.clone(), vec![1; 9]].concat();
+    let mut answers = Messages::answering(8, &all);
+    assert!(matches!(answers.next(), Some(Ok((Heard::Gone(_), whole))) if whole == ours));
+    assert!(matches!(answers.next(), Some(Err(_))), "what is malformed");
+    assert!(answers.next().is_none());
+    assert!(Messages::answering(8, &other).next().is_none());
+    assert_eq!(Messages::new(&all).filter(|heard| heard.is_ok()).count(), 3);
+}
+
+#[test]
 fn a_bad_payload_refuses_the_whole_message() {
     let bad = [
         attr(uapi::RTA_DST, &[10, 1, 2]),

@@ -39,11 +39,26 @@ pub(crate) enum Heard<'a> {
 }
 
 /// The messages in what was received at once, each with the bytes it was read from.
-pub(crate) struct Messages<'a>(&'a [u8]);
+pub(crate) struct Messages<'a> {
+    rest: &'a [u8],
+    /// Others are left out.
+    seq: Option<u32>,
+}
 
 impl<'a> Messages<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self {
+            rest: bytes,
+            seq: None,
+        }
+    }
+
+    /// Those that answer request number `seq`, and what is malformed.
+    pub(crate) const fn answering(seq: u32, bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            seq: Some(seq),
+        }
     }
 }
 
@@ -51,16 +66,19 @@ impl<'a> Iterator for Messages<'a> {
     type Item = Result<(Heard<'a>, &'a [u8]), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
+        while !self.rest.is_empty() {
+            let Some((whole, rest)) = split(self.rest) else {
+                self.rest = &[];
+                return Some(Err(Malformed));
+            };
+            self.rest = rest;
+            if self.seq.is_some() && self.seq != u32_at(whole, 8) {
+                continue;
+            }
+            let heard = Heard::parse(whole).ok_or(Malformed);
+            return Some(heard.map(|heard| (heard, whole)));
         }
-        let Some((whole, rest)) = split(self.0) else {
-            self.0 = &[];
-            return Some(Err(Malformed));
-        };
-        self.0 = rest;
-        let heard = Heard::parse(whole).ok_or(Malformed);
-        Some(heard.map(|heard| (heard, whole)))
+        None
     }
 }
 
