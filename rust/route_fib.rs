@@ -31,10 +31,11 @@
 //!
 //! # What is deleted
 //!
-//! A request can name all that a [`RouteKey`] has, with two exceptions: to the kernel a metric of 0 means
-//! any metric, and a route of IPv4 with several hops cannot be told from its like. So the kernel is asked
-//! to say which route it deleted. Was it another one, because ours had gone a moment before, it is put
-//! back at once, and that is logged.
+//! A request names what a [`RouteKey`] has, but to the kernel what it does not have means any: a metric of
+//! 0, no preferred source, no gateway; and the hops of a route of IPv4 with several are not named at all. It
+//! deletes the first route that fits. So it is asked to say which that was. Was it another one, because ours
+//! had gone a moment before or stood behind it, then it is put back at once, behind its like, and that is
+//! logged. Ours is tried again a second later, unless the news or a listing says that it is gone.
 //!
 //! # Namespaces
 //!

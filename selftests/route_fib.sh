@@ -8,7 +8,7 @@
 # gone; a mistake with the wrong errno; a lie that is believed.
 
 . /lib.sh
-ktap_plan 114
+ktap_plan 117
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -104,6 +104,27 @@ t "deleted by hand, exactly that one is no longer watched" wait_for 30 watches 2
 ip route del 10.1.3.0/24
 ip -6 route del 2001:db8:3::/48
 t "and so is one of IPv6" wait_for 30 watches
+
+# A request to delete the one behind fits the one before, too: it has no more than that, or hops that cannot be named.
+# behind TWIN ROUTE: of a prefix with both, TWIN before ROUTE and added later, ROUTE goes and TWIN stays.
+behind() {
+	local twin=$1 route=$2 was
+	was=$(count restored)
+	ip route flush root 10.1.4.0/24
+	# shellcheck disable=SC2086
+	add_behind $route && tell route add dst=10.1.4.0/24 timeout=300ms && prepend $twin || return
+	wait_for 30 watches || return
+	equal "10.1.4.0/24 $twin" "$(routes 10.1.4.0/24 | sed 's/ metric 5//' | tr -s '\n\t ' ' ' | sed 's/ $//')" &&
+		equal $((was + 1)) "$(count restored)" && ip route del 10.1.4.0/24
+}
+# Nor does each kernel know routes with several hops.
+add_behind() { ip route add 10.1.4.0/24 metric 5 "$@" 2>&1 || return 4; }
+prepend() { ip route prepend 10.1.4.0/24 metric 5 "$@" 2>&1 || { ip route del 10.1.4.0/24; return 4; }; }
+t "one behind another that has a source goes" behind "dev lo scope link src 127.0.0.1" "dev lo"
+t "one with several hops behind one with one" behind "dev lo scope link" "nexthop dev lo weight 1 nexthop dev lo weight 2"
+t "one behind another that has several hops, of which the first is its own" \
+	behind "nexthop dev lo weight 1 nexthop dev lo weight 2" "dev lo"
+ip route flush root 10.1.4.0/24
 
 # The same for thousands at a time, while another hand deletes them. To the kernel a metric of 0 is any:
 # that other hand says which it means by the MTU.

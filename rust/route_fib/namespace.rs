@@ -436,7 +436,14 @@ impl Namespace {
             Deletion::NotThere => self.is_gone(key),
             Deletion::Mistaken(put_back) => {
                 self.report_mistake(key, put_back);
-                self.is_gone(key);
+                // Had it gone, the news was there before the answer.
+                self.hear(wire, None);
+                if !route.is_over() {
+                    // It was behind the other one, and is before it now; or it went without a word.
+                    self.set_stale(key.family());
+                    route.stays();
+                    wire.retry(&route);
+                }
             }
             Deletion::Failed(why) => {
                 if self.counts.failed.fetch_add(1, Relaxed) == 0 {
@@ -460,12 +467,12 @@ impl Namespace {
         match put_back {
             Ok(()) => {
                 bump(&self.counts.restored);
-                pr_info!("{} went by itself; its twin was put back\n", route);
+                pr_info!("{}: its twin was deleted instead, and put back\n", route);
             }
             Err(why) => {
                 let errno = why.to_errno();
                 pr_err!(
-                    "{} went by itself; its twin went with it (error {})\n",
+                    "{}: its twin was deleted instead, and cannot be put back (error {})\n",
                     route,
                     errno
                 );

@@ -52,7 +52,7 @@ pub(super) enum Deletion {
     Done,
     /// It was not there.
     NotThere,
-    /// It was not there, and another was deleted in its place and put back, or could not be.
+    /// Another was deleted in its place and put back, or could not be. It may be there, behind that one.
     Mistaken(Result),
     /// It may still be there.
     Failed(Error),

@@ -203,8 +203,8 @@ pub(crate) enum Hop {
     Many(u64),
 }
 
-/// What makes a route of a namespace the one it is. It is all that a request to delete it can say,
-/// and two routes that are alike in it are one route here.
+/// What makes a route of a namespace the one it is. It is all that news of it says, and more than a
+/// request to delete it can: two routes that are alike in it are one route here.
 ///
 /// The order is that of prefixes, so those that compete for a prefix stand together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

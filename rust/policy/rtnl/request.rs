@@ -33,8 +33,8 @@ impl Request {
 
     /// Deletes `key`, and says which route it was that went.
     ///
-    /// A metric of 0 means any to the kernel, and several hops cannot be named: who asks must compare
-    /// what he hears with what he asked for.
+    /// A metric of 0, no preferred source and no gateway mean any to the kernel, and several hops cannot be
+    /// named: who asks must compare what he hears with what he asked for.
     pub(crate) fn delete(key: &RouteKey, seq: u32) -> Self {
         let flags = uapi::NLM_F_REQUEST | uapi::NLM_F_ACK | uapi::NLM_F_ECHO;
         let mut this = Self::begin(uapi::RTM_DELROUTE, flags, seq);
