@@ -405,7 +405,8 @@ impl Namespace {
             return true;
         }
         match self.reconcile(wire, family, task) {
-            Compared::Settled => true,
+            // What was heard after the listing may be a reason for another one.
+            Compared::Settled => !self.is_stale(family),
             Compared::Unsettled => {
                 self.set_stale(family);
                 false
@@ -501,7 +502,13 @@ impl Namespace {
             match wire.hear() {
                 Ok(Received::Bytes(len)) => struck |= self.heard(wire.received(len), about),
                 Ok(Received::Strange) => {}
-                Ok(Received::Nothing) => return (struck, true),
+                Ok(Received::Nothing) => {
+                    if wire.was_lossy() {
+                        struck = true;
+                        self.doubt_all();
+                    }
+                    return (struck, true);
+                }
                 Ok(Received::Lost) | Err(_) => {
                     bump(&self.counts.lost);
                     // It may have been about anything.

@@ -50,8 +50,9 @@ impl Namespace {
         let quiet = all && !self.is_stale(family) && self.news(family) == before;
         let patience = if quiet { 1 } else { PATIENCE };
         match self.sweep(family, listing, patience, task) {
-            Ok(true) => Compared::Settled,
-            Ok(false) => Compared::Unsettled,
+            // What was not heard yet may be that something was lost.
+            Ok(true) if all => Compared::Settled,
+            Ok(_) => Compared::Unsettled,
             Err(_) => Compared::Failed,
         }
     }

@@ -38,6 +38,8 @@ pub(super) struct Wire {
     retries: RouteTimerQueue,
     buf: KVVec<u8>,
     seq: u32,
+    /// Something was lost since all was heard.
+    lossy: bool,
 }
 
 /// How long after the kernel could not list its routes it is asked again.
@@ -83,12 +85,21 @@ impl Wire {
             asking: Socket::open(net)?,
             ear: Ear::new(net, uapi::GROUPS, room, namespace)?,
             seq: 0,
+            lossy: false,
         })
     }
 
     /// Hears the next message.
     pub(super) fn hear(&mut self) -> Result<Received> {
-        self.ear.receive(&mut self.buf)
+        let heard = self.ear.receive(&mut self.buf);
+        self.lossy |= matches!(heard, Ok(Received::Lost) | Err(_));
+        heard
+    }
+
+    /// All was heard. Answers whether something was lost before: from the first loss until then the kernel
+    /// throws away whatever it has to say, and does not say so again.
+    pub(super) fn was_lossy(&mut self) -> bool {
+        core::mem::replace(&mut self.lossy, false)
     }
 
     /// What was received last.
