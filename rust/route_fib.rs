@@ -90,6 +90,9 @@ pub use self::{
 
 static FIBS: Global<Fibs> = Global::new();
 
+/// How often a route is looked for that goes while it is looked for, or before it has its time.
+const TRIES: usize = 8;
+
 /// All namespaces that have, or had, watched routes.
 #[pin_data]
 pub(crate) struct Fibs {
@@ -183,11 +186,17 @@ impl Fibs {
     ) -> Result<(Arc<Timed<FibRoute>>, Arc<RouteTimerQueue>)> {
         let net = Arc::new(net, GFP_KERNEL)?;
         let namespace = self.namespace(&net)?;
+        let mut tries = TRIES;
         loop {
             let route = namespace.watch(&wanted, holder, task)?;
             if let Some(route) = route {
                 let added = self.timeouts.add(&route, timeout);
                 let late = holder.is_some_and(|holder| holder.is_closed());
+                // It went, or was about to, after it was found; another one may be there.
+                if added.is_err() && !late && route.is_leaving() {
+                    tries = tries.checked_sub(1).ok_or(EBUSY)?;
+                    continue;
+                }
                 // Whoever closes it forgets what is there then.
                 if late || added.is_err() && route.due().is_none() {
                     namespace.unwatch(route.key(), holder.map(|holder| &***holder));

@@ -8,7 +8,7 @@
 # gone; a mistake with the wrong errno; a lie that is believed.
 
 . /lib.sh
-ktap_plan 117
+ktap_plan 119
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -280,6 +280,19 @@ t "nor is a route forgotten there" refused_to opener_powerless EPERM route forge
 t "by that program to a file of root's it is done" neither_powerless route forget dst=10.6.1.0/24
 ip route del 10.6.3.0/24
 ip route del 10.6.1.0/24
+
+# One that comes and goes while it is given a time: there is one, or none, or that is what it does.
+seq 400 | awk '{ print "route add 10.6.6.0/24 dev lo\nroute del 10.6.6.0/24" }' >/tmp/flip
+seq 400 | sed 's,.*,route add dst=10.6.6.0/24 timeout=1h,' >/tmp/watch
+coming_and_going() {
+	ip -batch /tmp/flip &
+	while read -r line; do echo "$line" >$tree/control || errno; done </tmp/watch >/tmp/errnos 2>/dev/null
+	wait $!
+	sort /tmp/errnos | uniq -c
+	fails grep -v 'ENOENT\|EBUSY' /tmp/errnos
+}
+t "a route that comes and goes has a time, or not, but its namespace is there" coming_and_going
+t "gone for good, it is not watched" wait_for 30 watches
 
 # ---- lies ------------------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ use super::{
     route::{FibRoute, RouteEnd, Timing},
     table::{NextOf, Route, Table},
     wire::{Deletion, Wire},
-    with_queue, //
+    with_queue,
+    TRIES, //
 };
 use crate::{
     policy::{
@@ -46,9 +47,6 @@ const BATCH: usize = 64;
 
 /// How many routes are looked at with the table locked.
 const ROWS: usize = 64;
-
-/// How often a route is looked for that goes while it is looked for.
-const TRIES: usize = 8;
 
 /// A namespace.
 #[pin_data]

@@ -216,6 +216,11 @@ impl FibRoute {
         self.over.load(Relaxed)
     }
 
+    /// It is not watched any more, or is being deleted.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_over() || self.going.load(Relaxed)
+    }
+
     /// Whether this is the route that was doomed as `node`, and not one that looks like it.
     pub(super) fn is(&self, node: &Arc<Node<RouteKey>>) -> bool {
         Arc::ptr_eq(&self.doom, node)
