@@ -26,8 +26,8 @@ pub(crate) enum Awaited {
     Node(Arc<Node>, u64),
     /// The present run of an entry.
     Entry(Kept),
-    /// All runs of an entry, until a queue that it is the alarm of is empty.
-    Flush(Kept),
+    /// The actions of all timers in a queue.
+    Flush(route::KeptSeat),
     /// The present run of a route timer.
     Route(route::Kept),
 }
@@ -38,7 +38,7 @@ impl Awaited {
         match self {
             Self::Node(node, run) => node.runner_of(*run),
             Self::Entry(kept) => kept.runner().map(Runner::of_task),
-            Self::Flush(kept) => kept.worker().map(Runner::of_task),
+            Self::Flush(kept) => kept.runner(),
             Self::Route(kept) => kept.runner(),
         }
     }

@@ -289,13 +289,13 @@ impl<K: QueueKind> RouteTimerQueue<K> {
     ///
     /// [`CannotWait::Deadlock`]: the caller is an action of this queue, and nothing is changed; drop the
     /// queue instead. [`CannotWait::Atomic`]: sleeping has become wrong, and nothing is changed. Where
-    /// actions would wait for each other in a circle the queue is destroyed, and only the wait is refused
-    /// ([`CannotWait::Deadlock`]).
+    /// actions would wait for each other in a circle, or the caller is the action of a timer that it has added
+    /// here, the queue is destroyed, and only the wait is refused ([`CannotWait::Deadlock`]): the actions that
+    /// have not run by then do not.
     pub fn destroy(&self, pending: Pending, task: &Task) -> Result<u64, CannotWait> {
-        let alarm = K::alarm(&self.queue.alarm.engine).0;
         let fired = begin_end(&self.queue.seat, pending, task)?;
         let flushed = match pending {
-            Pending::Run => wait_flushed(&self.queue.seat, alarm, task),
+            Pending::Run => wait_flushed(&self.queue.seat, task),
             Pending::Remove => Ok(()),
         };
         let ended = self.queue.alarm.shutdown(task);
@@ -340,12 +340,20 @@ fn begin_end(seat: &Seat, pending: Pending, task: &Task) -> Result<u64, CannotWa
 
 /// Waits until the actions of all have run.
 #[inline(never)]
-fn wait_flushed(seat: &Seat, alarm: &Alarm, task: &Task) -> Result<(), CannotWait> {
-    if let (Ok(hub), Some(kept)) = (Hub::get(), alarm.keep()) {
-        let me = Runner::current();
+fn wait_flushed(seat: &Seat, task: &Task) -> Result<(), CannotWait> {
+    let Ok(hub) = Hub::get() else {
+        return Ok(());
+    };
+    let me = Runner::current();
+    while let Some(kept) = seat.keep() {
+        let before = seat.held_up();
         hub.waits().begin(me, Awaited::Flush(kept))?;
-        wait::until(task, || seat.is_flushed());
+        wait::until(task, || seat.is_flushed() || seat.held_up() != before);
         hub.waits().end(me);
+        if seat.is_flushed() {
+            break;
+        }
+        // An action for another queue is in the way: it may wait for this.
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ mod seat;
 pub(crate) use self::{
     grave::Graves,
     pool::{Apart, Pool, PoolKin},
-    seat::{Counts, Seat},
+    seat::{Counts, KeptSeat, Seat},
 };
 
 use super::{

@@ -67,6 +67,10 @@ pub(crate) const CASES: &[&[Case]] = &[
         name: "rt_timer-17 actions that destroy each other's queue, with its actions (task)",
         run: flush_circle::<Task>,
     }],
+    &[Case {
+        name: "rt_timer-17 destroyed by an action that is to run there, with its actions: refused (task)",
+        run: flush_behind_oneself::<Task>,
+    }],
     &both!(
         "rt_timer-15 what an action removes is not among those that ran",
         flush_removes
@@ -383,6 +387,22 @@ fn flush_removes<K: QueueKind>(task: &Task) -> Verdict {
 
 fn flush_circle<K: QueueKind>(_task: &Task) -> Verdict {
     refused_circle::<K>(|queue, peer| Act1::Flush(queue.clone(), peer.clone()))
+}
+
+fn flush_behind_oneself<K: QueueKind>(_task: &Task) -> Verdict {
+    let (one, two) = (shared::<K>(10)?, shared::<K>(3_600_000)?);
+    let peer = Peer::<K>::new(Act1::ReaddAndFlush(two.clone()))?;
+    let first = Peer::<K>::new(Act1::Nothing)?;
+    check!(two.add(first.timer::<First<K>>()) == Added::New);
+    check!(one.add(peer.timer::<First<K>>()) == Added::New);
+    check!(wait(|| peer.ended.load(Acquire) == 1));
+    check!(peer.saw() == SAW_DEADLOCK);
+    // What was in the way of nothing has run, and the rest is removed.
+    check!(first.runs() == 1 && peer.runs() == 1);
+    check!(two.is_destroyed() && two.count() == 0);
+    check!(peer.earliest().is_none());
+    peer.calm();
+    Ok(())
 }
 
 fn circle<K: QueueKind>(_task: &Task) -> Verdict {

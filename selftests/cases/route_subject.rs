@@ -43,6 +43,8 @@ pub(crate) enum Act1<K: QueueKind> {
     WaitFor(Arc<Timed<Peer<K>>>),
     /// Destroy that queue, with the actions, when that peer is acting.
     Flush(Arc<Queue<K>>, Arc<Timed<Peer<K>>>),
+    /// Add this timer to that queue, and destroy it, with the actions.
+    ReaddAndFlush(Arc<Queue<K>>),
     /// Drop that reference.
     DropMe(Option<Arc<Timed<Peer<K>>>>),
     /// Have the timers of that queue due in an hour.
@@ -327,6 +329,15 @@ fn perform<K: QueueKind>(peer: ArcBorrow<'_, Timed<Peer<K>>>, mut act: Act1<K>) 
         Act1::Flush(queue, other) => {
             if let Ok(task) = Task::new() {
                 wait(|| other.runs() > 0);
+                match queue.destroy(Pending::Run, &task) {
+                    Err(CannotWait::Deadlock) => peer.see(SAW_DEADLOCK),
+                    _ => peer.see(SAW_END),
+                }
+            }
+        }
+        Act1::ReaddAndFlush(queue) => {
+            if let Ok(task) = Task::new() {
+                let _ = queue.add(peer.timer::<First<K>>());
                 match queue.destroy(Pending::Run, &task) {
                     Err(CannotWait::Deadlock) => peer.see(SAW_DEADLOCK),
                     _ => peer.see(SAW_END),

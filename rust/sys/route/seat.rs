@@ -74,6 +74,9 @@ struct Inner {
     dead: bool,
     /// ... unless all are to.
     flush: bool,
+    /// How many passes have ended before they had begun all that are to, because of one whose action
+    /// executes still, for another queue.
+    held_up: u64,
     order: Order,
     /// Slots that the pass has filled, and not gone through yet.
     taken: usize,
@@ -167,6 +170,7 @@ impl Seat {
             runner: 0,
             dead: false,
             flush: false,
+            held_up: 0,
             order: Order::NEW,
             taken: 0,
             counts: Counts::default(),
@@ -378,6 +382,38 @@ impl Seat {
         !inner.flush || (inner.counts.count == 0 && !inner.walking)
     }
 
+    /// How often that was held up so far by an action that executes for another queue.
+    pub(crate) fn held_up(&self) -> u64 {
+        self.lock().inner().held_up
+    }
+
+    /// Who executes the action that holds it up now; `None`: none does, or not a task.
+    fn held_up_by(&self) -> Option<Runner> {
+        let mut hold = self.lock();
+        let inner = hold.inner();
+        if !inner.flush || inner.walking {
+            return None;
+        }
+        let First::Entry(first) = inner.order.first(&self.heads) else {
+            return None;
+        };
+        // SAFETY: It is on a list of this seat (invariant 2).
+        let entry = unsafe { first.as_ref() };
+        let runner = entry.runner.load(Relaxed);
+        (entry.word().is_running() && runner != 0).then_some(Runner::of_task(runner))
+    }
+
+    /// A reference to the object, if it is not going.
+    pub(crate) fn keep(&self) -> Option<KeptSeat> {
+        let alarm = self.lock().inner().alarm?;
+        // SAFETY: Invariant 6.
+        let object = unsafe { alarm.as_ref() }.keep()?;
+        Some(KeptSeat {
+            object,
+            seat: NonNull::from(self),
+        })
+    }
+
     /// Removes all entries of a queue that was killed, others being let in now and then; says how many.
     pub(crate) fn clear(&self, _task: &Task) -> u64 {
         let mut all = 0_u64;
@@ -530,6 +566,28 @@ impl Seat {
         if drained {
             wait::wake();
         }
+    }
+}
+
+/// A reference to a seat's object.
+pub(crate) struct KeptSeat {
+    object: wheel::Kept,
+    seat: NonNull<Seat>,
+}
+
+// SAFETY: A seat may be shared between threads, and so may the reference to its object.
+unsafe impl Send for KeptSeat {}
+// SAFETY: As above.
+unsafe impl Sync for KeptSeat {}
+
+impl KeptSeat {
+    /// The thread that the actions wait for which [`Seat::kill`] was to run: it executes them, or the action
+    /// that holds them up.
+    pub(crate) fn runner(&self) -> Option<Runner> {
+        // SAFETY: Invariant 6: the object that is kept is the seat's.
+        let seat = unsafe { self.seat.as_ref() };
+        let worker = || self.object.worker().map(Runner::of_task);
+        seat.held_up_by().or_else(worker)
     }
 }
 
@@ -782,7 +840,7 @@ impl<'a> Hold<'a> {
         inner.counts.wakes = inner.counts.wakes.wrapping_add(1);
     }
 
-    /// Ends a pass; says whether somebody waits for that.
+    /// Ends a pass; says whether somebody may wait for that.
     fn end_pass(&mut self, next: Option<Instant>, actions: u64) -> bool {
         let inner = self.inner();
         inner.walking = false;
@@ -793,7 +851,7 @@ impl<'a> Hold<'a> {
             Some(due) if !dead || flush => self.arm(due),
             _ => {}
         }
-        flush && next.is_none()
+        flush
     }
 
     /// Takes the first entries, at most `most`, as far as they are due at `now`.
@@ -847,6 +905,8 @@ impl<'a> Hold<'a> {
             }
             if word.is_busy() {
                 if flush {
+                    let held_up = &mut self.inner().held_up;
+                    *held_up = held_up.wrapping_add(1);
                     return Take::Wait(Instant::from_nanos(now.saturating_add(RETRY_NS)));
                 }
                 self.postpone(entry, now);
