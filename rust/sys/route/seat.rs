@@ -147,6 +147,8 @@ struct Begun<'a> {
 /// A pass, beyond what is in its seat.
 struct Pass {
     now: i64,
+    /// The timeout by which the entries were due that are in slots.
+    timeout: Delta,
     /// The task that executes it, where that is one.
     runner: usize,
     /// Actions so far.
@@ -458,6 +460,7 @@ impl Seat {
         hold.begin_pass(&pass);
         let next = loop {
             let most = (slice.room() as usize).min(batch::MOST);
+            pass.timeout = hold.timeout();
             let ran = match hold.take(pass.now, most) {
                 Take::Some(taken) => {
                     drop(hold);
@@ -531,7 +534,7 @@ impl Seat {
             kin,
             ops,
             object,
-            due: due(word.stamp(), self.timeout()),
+            due: due(word.stamp(), pass.timeout),
         })
     }
 
@@ -595,6 +598,7 @@ impl Pass {
     fn new(place: Place) -> Self {
         Self {
             now: monotonic_ns(),
+            timeout: Delta::ZERO,
             runner: match place {
                 Place::Task => kernel::task::Task::current_raw() as usize,
                 _ => 0,
