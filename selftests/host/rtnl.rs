@@ -442,8 +442,32 @@ fn a_route_put_back_is_the_one_that_went() {
         4u32.to_ne_bytes(),
         "only what may be asked for"
     );
-    let mut short = vec![0; 10];
-    Request::restore(&mut short, 5);
+    for len in [10, 27, 28, 30] {
+        Request::restore(&mut vec![0; len], 5);
+    }
+}
+
+#[test]
+fn a_route_put_back_leads_where_its_object_says() {
+    let object = attr(uapi::RTA_NH_ID, &7u32.to_ne_bytes());
+    let led = [
+        attr(uapi::RTA_ENCAP_TYPE, &[1, 0]),
+        attr(uapi::RTA_ENCAP, &[1; 5]),
+        attr(uapi::RTA_MULTIPATH, &hop(3, 0, None)),
+    ]
+    .concat();
+    let body = [body4(), led, object.clone()].concat();
+    let mut news = message(uapi::RTM_DELROUTE, 0, &body);
+    let heard = told(&news).gone;
+    Request::restore(&mut news, 5);
+    assert_eq!(told(&news).there.len(), 1);
+    assert_eq!(told(&news).there[0].0, heard[0]);
+    let kinds: Vec<u16> = attrs(&news).iter().map(|(kind, _)| *kind).collect();
+    for kind in [uapi::RTA_OIF, uapi::RTA_MULTIPATH, uapi::RTA_ENCAP] {
+        assert!(!kinds.contains(&kind), "{kind}");
+    }
+    assert!(kinds.contains(&uapi::RTA_DST) && kinds.contains(&uapi::RTA_PRIORITY));
+    assert!(attrs(&news).contains(&(uapi::RTA_NH_ID, object[4..].to_vec())));
 }
 
 #[test]

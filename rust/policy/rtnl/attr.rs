@@ -2,7 +2,7 @@
 
 //! Attributes: length, type, payload, padding to four bytes.
 
-use super::{aligned, u16_at, Malformed};
+use super::{aligned, u16_at, uapi, Malformed};
 
 /// Two high bits of a type are flags.
 const TYPE_MASK: u16 = 0x3fff;
@@ -14,6 +14,18 @@ pub(crate) struct Attrs<'a>(&'a [u8]);
 impl<'a> Attrs<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+}
+
+/// Has those in `bytes` passed over whose type is one of `kinds`, up to the first that does not fit.
+pub(super) fn blank(bytes: &mut [u8], kinds: &[u16]) {
+    let mut rest = bytes;
+    while let Some(((kind, payload), _)) = split(rest) {
+        let len = aligned(payload.len().saturating_add(HEADER));
+        if let (true, Some(slot)) = (kinds.contains(&kind), rest.get_mut(2..HEADER)) {
+            slot.copy_from_slice(&uapi::RTA_UNSPEC.to_ne_bytes());
+        }
+        rest = rest.get_mut(len..).unwrap_or(&mut []);
     }
 }
 

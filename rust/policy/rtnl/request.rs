@@ -4,6 +4,7 @@
 
 use super::{
     aligned,
+    attr::{self, Attrs},
     key::{Address, Family, Hop, RouteKey, Wanted},
     uapi,
 };
@@ -102,7 +103,25 @@ impl Request {
         put(news, 12, &[0; 4]);
         let state = super::u32_at(news, 24).unwrap_or(0);
         put(news, 24, &(state & uapi::RTNH_F_ONLINK).to_ne_bytes());
+        let Some(attrs) = news.get_mut(28..) else {
+            return;
+        };
+        let mut known = Attrs::new(attrs).flatten();
+        if known.any(|(kind, _)| kind == uapi::RTA_NH_ID) {
+            // The news says where the object leads, too; a request may not.
+            attr::blank(attrs, &Self::BY_OBJECT);
+        }
     }
+
+    /// What a nexthop object decides.
+    const BY_OBJECT: [u16; 6] = [
+        uapi::RTA_OIF,
+        uapi::RTA_GATEWAY,
+        uapi::RTA_VIA,
+        uapi::RTA_MULTIPATH,
+        uapi::RTA_ENCAP_TYPE,
+        uapi::RTA_ENCAP,
+    ];
 
     pub(crate) fn bytes(&self) -> &[u8] {
         self.buf.get(..self.len).unwrap_or(&[])

@@ -25,6 +25,8 @@ pub(crate) const NLM_F_REPLACE: u16 = 0x100;
 pub(crate) const NLM_F_CREATE: u16 = 0x400;
 pub(crate) const NLM_F_APPEND: u16 = 0x800;
 
+/// None: the kernel passes over it.
+pub(crate) const RTA_UNSPEC: u16 = 0;
 pub(crate) const RTA_DST: u16 = 1;
 pub(crate) const RTA_OIF: u16 = 4;
 pub(crate) const RTA_GATEWAY: u16 = 5;
@@ -33,6 +35,8 @@ pub(crate) const RTA_PREFSRC: u16 = 7;
 pub(crate) const RTA_MULTIPATH: u16 = 9;
 pub(crate) const RTA_TABLE: u16 = 15;
 pub(crate) const RTA_VIA: u16 = 18;
+pub(crate) const RTA_ENCAP_TYPE: u16 = 21;
+pub(crate) const RTA_ENCAP: u16 = 22;
 pub(crate) const RTA_NH_ID: u16 = 30;
 
 pub(crate) const RT_TABLE_COMPAT: u8 = 252;
