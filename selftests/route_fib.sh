@@ -8,7 +8,7 @@
 # gone; a mistake with the wrong errno; a lie that is believed.
 
 . /lib.sh
-ktap_plan 120
+ktap_plan 121
 
 tree=/sys/kernel/debug/softclock
 N=10000
@@ -21,6 +21,8 @@ tell() { echo "$*" >$tree/control; }
 # tell_all FILE: its lines, one at a time, and on after one that is refused.
 tell_all() { while read -r line; do echo "$line"; done <"$1" >$tree/control; }
 errno() { value errno result=refused <$tree/control; }
+# deadlines: what is watched, and until when.
+deadlines() { sed -n 's/ in_ns=.*//p' $tree/route/watched; }
 # refused ERRNO COMMAND...: it is, and nothing has changed. refused_to WHO...: the same, to WHO instead of tell.
 refused() {
 	local want=$1
@@ -30,9 +32,9 @@ refused() {
 refused_to() {
 	local who=$1 want=$2 before after
 	shift 2
-	before=$(cut -d ' ' -f 3-5 $tree/route/watched 2>/dev/null | grep '^dst')
+	before=$(deadlines)
 	fails "$who" "$@" || return
-	after=$(cut -d ' ' -f 3-5 $tree/route/watched | grep '^dst')
+	after=$(deadlines)
 	equal "$want" "$(errno)" && equal "$before" "$after" &&
 		sed -n 3p $tree/control | grep '^# .'
 }
@@ -259,6 +261,7 @@ wait_for 30 has_zombie
 zombie=$(zombie 2>/dev/null)
 t "a process that has left its namespace: ENOENT" refused ENOENT "route add dst=10.6.1.0/24 timeout=1 pid=$zombie"
 kill $parent
+t "after all this the one is watched that was" watches 10.6.1.0/24
 t "several lines are executed up to the one that fails" sh -c "
 	! printf 'route forget dst=10.6.1.0/24\nroute nonsense\n' >$tree/control"
 t "what came before it has happened" equal "" "$(watched)"
@@ -467,12 +470,15 @@ t "it unloads after its namespace" rmmod softclock_fibs
 
 # ---- ten thousand ------------------------------------------------------------------------------------
 
-# agree N: so many routes of ours says the kernel, and so many debugfs, in both its files.
+# agree N: so many routes of ours says the kernel, and so many debugfs, in both its files; and each that is watched, in
+# any namespace, has a timer.
 agree() {
 	local shown
 	shown="$(ip route show proto 99 | wc -l) $(count watching) $(grep -c "^route net=$(here) .* proto=99 " $tree/route/watched)"
-	equal "$1 $1 $1" "$shown"
+	equal "$1 $1 $1 $(all_watched)" "$shown $(timers)"
 }
+all_watched() { value watching <$tree/route/namespaces | awk '{ sum += $1 } END { print sum + 0 }'; }
+timers() { grep -c '^entry .* client=softclock name=expiry ' $tree/route/entries; }
 seq $N | awk '{ print "route add 10." 16 + int($1 / 65000) "." int($1 % 65000 / 250) "." $1 % 250 " dev lo proto 99" }' >/tmp/many
 sed 's,route add \([^ ]*\) .*,route add dst=\1 timeout=1h,' /tmp/many >/tmp/watch
 ip -batch /tmp/many
