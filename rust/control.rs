@@ -3,8 +3,9 @@
 //! The file `control`: an operator's commands, executed one by one.
 //!
 //! Written to, it takes a command a line and answers with the errno of the first that is refused; lines
-//! before that were executed, and what `write(2)` returns says how far it got. Read, it says what was
-//! wrong with the last one, and what is allowed.
+//! before that were executed, and what `write(2)` returns says how far it got. A last line without its end
+//! is one where it is all that was ever written to the open file, and else refused: what a program writes
+//! through a buffer is cut off anywhere. Read, it says what was wrong with the last one, and what is allowed.
 
 mod liveness;
 
@@ -153,22 +154,25 @@ impl Commands for Control {
     fn command(&self, line: &[u8], writer: &Writer<'_>) -> Result {
         let done = self.execute(line, writer);
         let mut last = self.last.lock();
-        match done {
-            Ok(()) => {
-                last.outcome = Some(Ok(()));
-                last.told = Line::record("#");
-                Ok(())
+        last.told = Line::record("#");
+        let done = done.map_err(|Failure { errno, word, why }| {
+            if !word.is_empty() {
+                last.told.foreign(word);
             }
-            Err(Failure { errno, word, why }) => {
-                last.outcome = Some(Err(errno));
-                last.told = Line::record("#");
-                if !word.is_empty() {
-                    last.told.foreign(word);
-                }
-                last.told.text(why);
-                Err(errno)
-            }
-        }
+            last.told.text(why);
+            errno
+        });
+        last.outcome = Some(done);
+        done
+    }
+
+    fn cut_off(&self) -> Error {
+        let why = "this line has no end, or no beginning: write whole lines";
+        *self.last.lock() = Last {
+            outcome: Some(Err(EINVAL)),
+            told: *Line::record("#").text(why),
+        };
+        EINVAL
     }
 }
 

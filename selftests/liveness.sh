@@ -7,7 +7,7 @@
 # command that did half of what it says, freed code that runs, memory that grows.
 
 . /lib.sh
-ktap_plan 66
+ktap_plan 69
 
 tree=/sys/kernel/debug/softclock
 
@@ -108,6 +108,45 @@ both() {
 	done
 }
 t "two operators at a time: both changes are in force" both
+tell "threshold count=7"
+
+# Fault: a program that writes through a buffer of 4096 bytes is cut off in the middle of a line, and what it writes
+# next, the rest of the buffer, is taken for a command: another one than it says. Here it is the wrong disk's.
+cut_off() {
+	local size
+	tell "register eid=disk-1" && tell "register eid=disk-10" || return
+	{
+		lines 203 "refresh eid=disk-10"
+		echo "# 34567890123x"
+		echo "deregister eid=disk-10"
+		lines 60 "refresh eid=disk-1"
+	} >/tmp/long
+	size=$(wc -c </tmp/long)
+	equal "deregister eid=disk-1 1" "$(head -c 4096 /tmp/long | tail -n 1) $((size > 5120))" || return
+	fails dd if=/tmp/long of=$tree/control bs=4096 2>/dev/null || return
+	equal "EINVAL registered registered" "$(errno) $(entity state disk-1) $(entity state disk-10)" || return
+	sed -n 3p $tree/control | grep -q "this line has no its end" || return
+	# All of it at once, and by the line, it is executed.
+	dd if=/tmp/long of=$tree/control bs=65536 2>/dev/null && equal "registered " "$(entity state disk-1) $(entity state disk-10)"
+}
+t "a part of a line, cut off by a buffer, is not executed" cut_off
+# all BYTES...: each is one write, all to the same open file; whether none was refused.
+all() {
+	local bytes bad=0
+	for bytes; do printf %b "$bytes" 2>/dev/null || bad=1; done >$tree/control
+	return $bad
+}
+no_end() {
+	tell "threshold count=7" && all "threshold count=8" && equal 8 "$(services threshold)" &&
+		fails all "# first\\n" "threshold count=9\\nthreshold count=10" && equal "9 EINVAL" "$(services threshold) $(errno)"
+}
+t "a line without its end is one where nothing was written before it, and is refused elsewhere" no_end
+# Fault: the end of a line whose beginning was refused is taken for a line.
+rest() {
+	tell "threshold count=7" && fails all "# first\\n" "# the others do not want " "threshold count=8\\n" &&
+		equal "7 EINVAL" "$(services threshold) $(errno)"
+}
+t "nor is what comes behind it in the same open file" rest
 tell "threshold count=7"
 
 # Fault: a reader goes on in the middle of an entity's portals, by a number that another one has by then.

@@ -6,8 +6,9 @@
 //! lets its module be unloaded under an open file. These are seq_files: a cursor walks the records
 //! in batches, and `owner` is set, so an open file pins the module.
 //!
-//! INVARIANT 1: `seq_file::private` of an open file is a `KBox<Cursor<T>>`, made by `open` and
-//! taken back by `release`. seq_file serialises all calls for one open file.
+//! INVARIANT 1: `seq_file::private` of an open file is a `KBox<Opened<T>>`, made by `open` and
+//! taken back by `release`. seq_file serialises all calls that read one open file, and only those use its
+//! cursor; what writes to it shares the rest.
 //! INVARIANT 2: `inode::i_private` is the `Arc<T>` of a [`File`], which outlives every `open`:
 //! removing the file waits for calls in progress and refuses new ones.
 
@@ -59,6 +60,12 @@ impl Out {
         // SAFETY: The file is open during `show` (invariant 1), and the slice is valid.
         unsafe { bindings::seq_write(self.0, bytes.as_ptr().cast(), bytes.len()) };
     }
+}
+
+/// An open file.
+struct Opened<T: Table> {
+    cursor: Cursor<T>,
+    written: write::Written,
 }
 
 struct Cursor<T: Table> {
@@ -128,7 +135,7 @@ impl<T: Table> Functions<T> {
     /// `seq` is an open file of this type.
     unsafe fn cursor<'a>(seq: *mut bindings::seq_file) -> &'a mut Cursor<T> {
         // SAFETY: Invariant 1.
-        unsafe { &mut *(*seq).private.cast::<Cursor<T>>() }
+        unsafe { &mut (*(*seq).private.cast::<Opened<T>>()).cursor }
     }
 
     /// The record at `pos`.
@@ -193,23 +200,25 @@ impl<T: Table> Functions<T> {
         // SAFETY: Invariant 2: a live `Arc<T>`, whose count is left alone.
         let table = unsafe { ArcBorrow::from_raw(table) };
         kernel::error::from_result(|| {
-            let cursor = KBox::new(
-                Cursor {
-                    place: table.begin(),
-                    table: table.into(),
-                    rows: KVec::with_capacity(BATCH, GFP_KERNEL)?,
-                    at: 0,
-                    header: true,
-                },
-                GFP_KERNEL,
-            )?;
+            let cursor = Cursor {
+                place: table.begin(),
+                table: table.into(),
+                rows: KVec::with_capacity(BATCH, GFP_KERNEL)?,
+                at: 0,
+                header: true,
+            };
+            let opened = Opened {
+                cursor,
+                written: write::Written::nothing(),
+            };
+            let opened = KBox::new(opened, GFP_KERNEL)?;
             // SAFETY: `file` is being opened; the operations live for ever.
             kernel::error::to_result(unsafe { bindings::seq_open(file, &Self::SEQ) })?;
             // SAFETY: `seq_open` succeeded, so the file's private data is a seq_file.
             // Invariant 1.
             unsafe {
                 (*(*file).private_data.cast::<bindings::seq_file>()).private =
-                    KBox::into_raw(cursor).cast();
+                    KBox::into_raw(opened).cast();
             }
             Ok(0)
         })
@@ -224,7 +233,7 @@ impl<T: Table> Functions<T> {
         // SAFETY: Invariant 1: `open` put the box there; nobody uses it any more.
         drop(unsafe {
             let seq = (*file).private_data.cast::<bindings::seq_file>();
-            KBox::from_raw((*seq).private.cast::<Cursor<T>>())
+            KBox::from_raw((*seq).private.cast::<Opened<T>>())
         });
         // SAFETY: The file was opened by `seq_open`.
         unsafe { bindings::seq_release(inode, file) }

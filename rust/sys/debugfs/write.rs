@@ -2,13 +2,16 @@
 
 //! debugfs files that take commands, and show what came of them.
 
-use super::{super::bindings as b, super::net::Held, Functions, Operations, Table};
+use super::{super::bindings as b, super::net::Held, Functions, Opened, Operations, Table};
 use core::marker::PhantomData;
 use kernel::{
     bindings,
     ffi::c_char,
     prelude::*,
-    sync::ArcBorrow,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        ArcBorrow, //
+    },
     uaccess::{UserPtr, UserSlice}, //
 };
 
@@ -19,6 +22,9 @@ pub(crate) trait Commands: Table {
 
     /// Executes one line, without its end. Task context.
     fn command(&self, line: &[u8], writer: &Writer<'_>) -> Result;
+
+    /// There is a line that nobody knows all of; says why it is not executed. Task context.
+    fn cut_off(&self) -> Error;
 }
 
 /// Who wrote a line: the current task, through a file.
@@ -47,17 +53,22 @@ impl<T: Commands> Operations<T> {
 
 impl<T: Commands> Functions<T> {
     /// Executes the lines that are written, up to the first that fails: if that is the very first, it is
-    /// the answer, and else the caller writes again from there. Bytes behind the last line's end are a line
-    /// when nothing stands before them; else they are left for the caller to write again.
-    fn commands(table: &T, bytes: &[u8], writer: &Writer<'_>) -> Result<usize> {
+    /// the answer, and else the caller writes again from there. Bytes without a line's end are a line only
+    /// where nothing stands before them, neither here nor, as it is the `first` write, in the file. Else they
+    /// may be what a program's buffer had room for, and mean something else than the line does.
+    fn commands(table: &T, bytes: &[u8], first: bool, writer: &Writer<'_>) -> Result<usize> {
         let mut done: usize = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             let end = rest.iter().position(|byte| *byte == b'\n');
-            if end.is_none() && done > 0 {
-                break;
-            }
+            // A line that is too long is told that.
+            let part = end.is_none() && !first && rest.len() <= T::LINE_MAX;
             let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest);
-            match table.command(line, writer) {
+            let executed = match end {
+                None if done > 0 => break,
+                None if part => Err(table.cut_off()),
+                _ => table.command(line, writer),
+            };
+            match executed {
                 Err(why) if done == 0 => return Err(why),
                 Err(_) => break,
                 Ok(()) => {}
@@ -67,6 +78,30 @@ impl<T: Commands> Functions<T> {
                 .saturating_add(usize::from(end.is_some()));
         }
         Ok(done)
+    }
+
+    /// The same for one open file.
+    fn take(
+        table: &T,
+        source: (UserPtr, usize),
+        written: &Written,
+        writer: &Writer<'_>,
+    ) -> Result<usize> {
+        let (from, len) = source;
+        let first = !written.some.xchg(true, Relaxed);
+        if written.cut_off.load(Relaxed) {
+            return Err(table.cut_off());
+        }
+        // A line that is too long is seen to be so.
+        let most = len.min(T::LINE_MAX.saturating_add(1).max(PAGE));
+        let mut bytes = KVec::new();
+        UserSlice::new(from, most).read_all(&mut bytes, GFP_KERNEL)?;
+        let done = Self::commands(table, &bytes, first, writer);
+        // A program that is refused something throws away what it has: the rest of the last line may follow.
+        if done.is_err() && (most < len || bytes.last() != Some(&b'\n')) {
+            written.cut_off.store(true, Relaxed);
+        }
+        done
     }
 
     /// Takes what is written.
@@ -85,20 +120,36 @@ impl<T: Commands> Functions<T> {
             let inode = (*file).f_inode;
             ArcBorrow::from_raw((*inode).i_private.cast::<T>())
         };
+        // SAFETY: Invariant 1. Nobody has the whole of an `Opened` for himself while the file is open.
+        let written = unsafe {
+            let seq = (*file).private_data.cast::<bindings::seq_file>();
+            &(*(*seq).private.cast::<Opened<T>>()).written
+        };
         let writer = Writer {
             file,
             _file: PhantomData,
         };
-        // A line that is too long is seen to be so.
-        let most = len.min(T::LINE_MAX.saturating_add(1).max(PAGE));
-        let source = UserSlice::new(UserPtr::from_ptr(from.cast_mut().cast()), most);
-        let mut bytes = KVec::new();
-        let done = source
-            .read_all(&mut bytes, GFP_KERNEL)
-            .and_then(|()| Self::commands(&table, &bytes, &writer));
-        match done {
+        let from = UserPtr::from_ptr(from.cast_mut().cast());
+        match Self::take(&table, (from, len), written, &writer) {
             Ok(done) => isize::try_from(done).unwrap_or(isize::MAX),
             Err(why) => why.to_errno() as isize,
+        }
+    }
+}
+
+/// What is known of the writes to an open file.
+pub(super) struct Written {
+    /// There were some.
+    some: Atomic<bool>,
+    /// In the middle of a line, whose rest is not known when it comes.
+    cut_off: Atomic<bool>,
+}
+
+impl Written {
+    pub(super) const fn nothing() -> Self {
+        Self {
+            some: Atomic::new(false),
+            cut_off: Atomic::new(false),
         }
     }
 }
