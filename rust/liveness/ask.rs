@@ -176,20 +176,32 @@ impl Why {
     pub(crate) const fn is_ours(self) -> bool {
         matches!(self, Self::Resources)
     }
+
+    /// What is said where a socket is opened. Nobody on the network has a say in that.
+    pub(crate) fn of_opening(error: Error) -> Self {
+        match Self::from(error) {
+            // The namespace leaves.
+            Self::Unreachable => Self::Resources,
+            why => why,
+        }
+    }
 }
 
 impl From<Error> for Why {
-    /// What a socket says.
+    /// What a socket says that is open. What the network can say by ICMP is no fault of ours: or anybody
+    /// could keep a dead portal alive.
     fn from(error: Error) -> Self {
         let errno = error.to_errno().saturating_neg();
         match u32::try_from(errno).unwrap_or(0) {
             bindings::ETIMEDOUT => Self::Timeout,
             bindings::ECONNREFUSED => Self::Refused,
             bindings::ECONNRESET | bindings::ECONNABORTED | bindings::EPIPE => Self::Reset,
+            // The last one is what ICMP calls an isolated host.
             bindings::ENETUNREACH
             | bindings::ENETDOWN
             | bindings::EHOSTUNREACH
-            | bindings::EHOSTDOWN => Self::Unreachable,
+            | bindings::EHOSTDOWN
+            | bindings::ENONET => Self::Unreachable,
             bindings::EPERM | bindings::EACCES => Self::Denied,
             // Without memory for a socket the kernel says that there are too many.
             bindings::ENFILE
@@ -197,8 +209,7 @@ impl From<Error> for Why {
             | bindings::ENOBUFS
             | bindings::EAGAIN
             | bindings::EADDRNOTAVAIL
-            | bindings::EAFNOSUPPORT
-            | bindings::ENONET => Self::Resources,
+            | bindings::EAFNOSUPPORT => Self::Resources,
             _ => Self::Other(errno),
         }
     }

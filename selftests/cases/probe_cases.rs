@@ -131,6 +131,10 @@ pub(crate) const CASES: &[&[Case]] = &[&[
         run: unreachable,
     },
     Case {
+        name: "a host that is isolated, says the network, is one that cannot be reached",
+        run: |task| timely(|| isolated(task)),
+    },
+    Case {
         name: "questions that cannot be asked are refused",
         run: refused,
     },
@@ -451,6 +455,20 @@ fn unreachable(task: &Task) -> Verdict {
             ));
         }
     }
+    Ok(())
+}
+
+/// Fault: what anybody on the way can say is taken for a fault of ours, and the portal never dies.
+fn isolated(task: &Task) -> Verdict {
+    let reply = ask(&question(Family::V4, udp(ISOLATED)), task)?;
+    pr_info!("# {:?}\n", reply);
+    check!(matches!(
+        reply,
+        Reply::Silent {
+            attempts: 2,
+            why: "unreachable"
+        }
+    ));
     Ok(())
 }
 

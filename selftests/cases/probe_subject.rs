@@ -38,6 +38,7 @@ pub(crate) const NOTHING: u32 = 7024;
 pub(crate) const FLAP: u32 = 7025;
 pub(crate) const BAD_TLV: u32 = 7026;
 pub(crate) const VERSION_2: u32 = 7027;
+pub(crate) const ISOLATED: u32 = 7029;
 /// Nobody listens there.
 pub(crate) const CLOSED: u32 = 7999;
 

@@ -8,15 +8,19 @@
 
 #include <linux/delay.h>
 #include <linux/hex.h>
+#include <linux/icmp.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <linux/ip.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/net.h>
 #include <linux/nsproxy.h>
 #include <linux/random.h>
 #include <linux/slab.h>
+#include <linux/udp.h>
 #include <linux/unaligned.h>
+#include <net/checksum.h>
 #include <net/sock.h>
 #include <net/tcp.h>
 
@@ -54,6 +58,7 @@ enum manner {
 	FLAP,		/* answers one probe, and the next one not */
 	BAD_TLV,	/* an attribute that ends behind the answer */
 	VERSION_2,
+	ISOLATED,	/* ICMP in place of an answer: the host is isolated; over UDP and IPv4 */
 	LAST
 };
 
@@ -194,6 +199,7 @@ static bool is_ignored(struct spot *spot, int n)
 	case SILENT:
 	case RESET:
 	case HOLE:
+	case ISOLATED:
 		return true;
 	case THIRD:
 		if (n != spot->len || memcmp(spot->in, spot->asked_first, n))
@@ -294,6 +300,41 @@ static void put_from_elsewhere(struct spot *spot, int n, struct sockaddr_storage
 			put(spot->elsewhere[i], spot->out, n, to);
 }
 
+/* What a router says of the inquiry that came from there. */
+static void put_isolated(struct spot *spot, int n, struct sockaddr_storage *from)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)from;
+	struct {
+		struct icmphdr icmp;
+		struct iphdr ip;
+		struct udphdr udp;
+		u8 inquiry[HEADER];
+	} __packed report = {
+		.icmp.type = ICMP_DEST_UNREACH,
+		.icmp.code = ICMP_HOST_ISOLATED,
+		.ip.version = 4,
+		.ip.ihl = 5,
+		.ip.ttl = 1,
+		.ip.protocol = IPPROTO_UDP,
+		.ip.tot_len = htons(sizeof(struct iphdr) + sizeof(struct udphdr) + n),
+		.ip.saddr = v4->sin_addr.s_addr,
+		.ip.daddr = htonl(INADDR_LOOPBACK),
+		.udp.source = v4->sin_port,
+		.udp.dest = htons(spot->manner),
+		.udp.len = htons(sizeof(struct udphdr) + n),
+	};
+	struct socket *raw;
+
+	if (from->ss_family != AF_INET ||
+	    sock_create_kern(current->nsproxy->net_ns, AF_INET, SOCK_RAW, IPPROTO_ICMP, &raw))
+		return;
+	memcpy(report.inquiry, spot->in, HEADER);
+	report.ip.check = ip_compute_csum(&report.ip, sizeof(report.ip));
+	report.icmp.checksum = ip_compute_csum(&report, sizeof(report));
+	put(raw, &report, sizeof(report), from);
+	sock_release(raw);
+}
+
 static int serve_datagrams(void *data)
 {
 	struct spot *spot = data;
@@ -309,6 +350,8 @@ static int serve_datagrams(void *data)
 			continue;
 		}
 		note(spot, n);
+		if (spot->manner == ISOLATED)
+			put_isolated(spot, n, &from);
 		if (is_ignored(spot, n))
 			continue;
 		n = answer(spot->manner, spot->in, n, spot->out);

@@ -45,7 +45,7 @@ impl Desk {
             return Ok(());
         };
         let (to, v6) = (flight.to(), flight.is_v6());
-        let mut socket = self.open(room, v6)?;
+        let mut socket = self.open(room, v6).map_err(Why::of_opening)?;
         let sent = self.talking(place).map_or(Ok(()), |(flight, rooms)| {
             send(&mut socket, flight.request(&mut rooms.request), to)
         });

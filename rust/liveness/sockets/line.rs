@@ -49,7 +49,8 @@ impl Message {
 impl Line {
     /// Begins to connect.
     pub(super) fn open(room: &Arc<Room>, slot: u32, to: Address, v6: bool) -> Result<Self, Why> {
-        let mut socket = Socket::open(room.net(), v6, Sort::Stream, room.clone(), place_of(slot))?;
+        let mut socket = Socket::open(room.net(), v6, Sort::Stream, room.clone(), place_of(slot))
+            .map_err(Why::of_opening)?;
         socket.connect(to)?;
         Ok(Self {
             socket,
