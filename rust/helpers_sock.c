@@ -141,6 +141,23 @@ int softclock_send(struct socket *sock, const void *bytes, size_t len,
 	return connected && sent == -EAGAIN ? -ENOBUFS : sent;
 }
 
+/*
+ * Whether there is a way to peer: an error is that of the route, and of nothing
+ * that was sent.
+ */
+int softclock_way_to(struct socket *sock, const struct softclock_peer *peer)
+{
+	union softclock_address to;
+	struct msghdr msg = {
+		.msg_name = &to,
+		.msg_namelen = softclock_to_address(sock, peer, &to),
+		.msg_flags = MSG_CONFIRM | MSG_PROBE | MSG_DONTWAIT,
+	};
+	struct kvec none = { };
+
+	return min(kernel_sendmsg(sock, &msg, &none, 1, 0), 0);
+}
+
 /* Of a stream: returns how many bytes came, 0 at its end. */
 int softclock_receive(struct socket *sock, void *bytes, size_t len)
 {

@@ -114,6 +114,7 @@ int softclock_socket(struct net *net, bool v6, bool udp, int rcvbuf,
 int softclock_connect(struct socket *sock, const struct softclock_peer *peer);
 int softclock_send(struct socket *sock, const void *bytes, size_t len,
 		   const struct softclock_peer *peer);
+int softclock_way_to(struct socket *sock, const struct softclock_peer *peer);
 int softclock_receive(struct socket *sock, void *bytes, size_t len);
 int softclock_receive_from(struct socket *sock, void *bytes, size_t len,
 			   struct softclock_peer *peer);

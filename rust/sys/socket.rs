@@ -205,6 +205,18 @@ impl<B: Bell> Socket<B> {
         .map(|_| ())
     }
 
+    /// Whether there is a way to where datagrams are to be sent. Nothing is sent, and nobody who sends reports
+    /// has a say in it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(crate) fn way_to(&mut self, to: Address) -> Result {
+        let to = to.raw();
+        // SAFETY: Invariants 1 and 3, and the address is valid.
+        to_result(unsafe { b::softclock_way_to(self.raw(), &to) })
+    }
+
     /// Receives what has come over a connection; 0: it has ended.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::{
         socket::{Address, Bell, Report, Socket, Sort},
     },
 };
-use kernel::{prelude::*, sync::Arc};
+use kernel::{bindings, prelude::*, sync::Arc};
 
 /// How many datagrams are received before something else is done.
 const AT_ONCE: usize = 256;
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 256;
 const OFTEN: usize = (8 << 20) / 768 / AT_ONCE + 1;
 
 /// A send is told what became of an earlier datagram, anyone's, and nothing is sent then.
-const TRIES: usize = 3;
+const TRIES: usize = 16;
 
 /// How much of a datagram that was sent tells which one it was: the function and the transaction id.
 const QUOTED: usize = 10;
@@ -50,7 +50,7 @@ impl Desk {
             send(&mut socket, flight.request(&mut rooms.request), to)
         });
         self.put(v6, socket);
-        sent.map_err(Why::from)
+        sent
     }
 
     /// Takes the socket, which is opened when it is needed first.
@@ -167,11 +167,33 @@ impl Desk {
     }
 }
 
-fn send(socket: &mut Socket<Room>, request: &[u8], to: Address) -> Result {
-    for _ in 1..TRIES {
-        if socket.send_to(request, to).is_ok() {
-            return Ok(());
+/// Sends a datagram. Who is not asked is no deader for it: what reports of earlier ones can say is said of this one
+/// only where there is no way for it. Where they come as fast as it is tried, it is no fault of the peer's.
+fn send(socket: &mut Socket<Room>, request: &[u8], to: Address) -> Result<(), Why> {
+    for tries in 1..=TRIES {
+        match socket.send_to(request, to) {
+            Ok(()) => return Ok(()),
+            Err(error) if !is_reported(error) => return Err(error.into()),
+            Err(_) if tries == 2 => socket.way_to(to)?,
+            Err(_) => {}
         }
     }
-    socket.send_to(request, to)
+    Err(Why::Resources)
+}
+
+/// Whether the kernel makes this error of messages of ICMP.
+fn is_reported(error: Error) -> bool {
+    matches!(
+        error.to_errno().unsigned_abs(),
+        bindings::ECONNREFUSED
+            | bindings::ENETUNREACH
+            | bindings::EHOSTUNREACH
+            | bindings::EHOSTDOWN
+            | bindings::ENONET
+            | bindings::EACCES
+            | bindings::EMSGSIZE
+            | bindings::ENOPROTOOPT
+            | bindings::EOPNOTSUPP
+            | bindings::EPROTO
+    )
 }
