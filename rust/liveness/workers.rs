@@ -381,6 +381,10 @@ fn expire(this: &Arc<Service>, entity: &Shared) {
     });
     this.wake();
     Service::follow(this, entity, then.unwrap_or(Then::Nothing));
+    if cause.is_none() {
+        // It stood in the row for nothing. What its timer or somebody wanted meanwhile found it there.
+        Service::is_due(this, entity.clone());
+    }
 }
 
 fn name_of(this: &Service, entity: &Shared) -> Result<Text> {
