@@ -134,7 +134,7 @@ pub enum Removal {
     /// At once (RFC 4171, 5.6.5.13; open-isns).
     AtOnce,
     /// After so many more of its intervals without a registration. 2 is the default (RFC 4171, 6.3.4);
-    /// 3 is how long isnsd takes, which does nothing for the first.
+    /// 3 is how long isnsd takes, which does nothing for the first. 0 is at once.
     After(u8),
 }
 

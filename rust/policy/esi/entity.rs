@@ -335,7 +335,7 @@ impl Entity {
     /// The last portal has died. The interval stays that of the inquiries: it is what counts now.
     fn linger(self, at: &Moment<'_>) -> (Self, Action) {
         match at.settings.removal {
-            Removal::AtOnce => self.expire(Cause::Silence),
+            Removal::AtOnce | Removal::After(0) => self.expire(Cause::Silence),
             Removal::After(intervals) => {
                 let interval = self.terms().interval().as_nanos();
                 let grace = interval.saturating_mul(intervals.into());
