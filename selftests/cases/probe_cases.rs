@@ -302,7 +302,8 @@ fn late(task: &Task) -> Verdict {
 
 /// Fault: a new transaction id, or time, for each attempt, as open-isns has.
 fn third(task: &Task) -> Verdict {
-    for port in [THIRD, udp(THIRD)] {
+    // Not only the first probe that a port ever sees.
+    for port in [THIRD, THIRD, udp(THIRD)] {
         for family in BOTH {
             let question = Question {
                 attempts: 4,

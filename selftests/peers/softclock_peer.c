@@ -47,7 +47,7 @@ enum manner {
 	OTHER_EID,
 	HUGE,
 	OTHER_PORTAL,
-	THIRD,		/* answers the third inquiry, if it is the same as the first */
+	THIRD,		/* answers the third inquiry of a probe, if it is the same as the first */
 	FRAGMENT,
 	OTHER_FUNCTION,
 	SERVER,		/* the flag of a server, as open-isns has it */
@@ -70,9 +70,10 @@ struct spot {
 	enum manner manner;
 	bool v6;
 	bool udp;
-	int asked;
 	int probes;
 	u16 xid;
+	/* Inquiries of the present probe, and the first of them. */
+	int asked;
 	int len;
 	u8 asked_first[ROOM];
 	u8 in[ROOM];
@@ -181,8 +182,10 @@ static void note(struct spot *spot, int n)
 
 	inquiries++;
 	/* All attempts of a probe have the same. */
-	if (spot->asked == 0 || xid != spot->xid)
+	if (spot->asked == 0 || xid != spot->xid) {
 		spot->probes++;
+		spot->asked = 0;
+	}
 	spot->xid = xid;
 	if (spot->manner == GOOD && n < (int)sizeof(seen) / 2)
 		*bin2hex(seen, spot->in, n) = 0;
