@@ -177,7 +177,7 @@ mistakes() {
 		EINVAL register eid=a portal=224.0.0.1:1/tcp esi=1/udp
 		EINVAL register eid=a portal=1.2.3.4:1/tcp esi=0/udp
 		ERANGE register eid=a portal=1.2.3.4:1/tcp esi=65536/udp
-		EINVAL register eid=a portal=1.2.3.4:65536/tcp
+		ERANGE register eid=a portal=1.2.3.4:65536/tcp
 		EINVAL register eid=a portal=[fe80::1]:1/tcp esi=1/tcp
 		EINVAL register eid=a portal=[fe80::1%1]:1/tcp esi=1/tcp scope=1
 		EINVAL register eid=a portal=1.2.3.4:1/tcp esi=1/tcp scope=1

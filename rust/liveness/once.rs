@@ -5,6 +5,7 @@
 use super::{
     ask::{Ask, End, Judge, Prober, Whom, Why},
     sockets::Sockets,
+    terms::errno,
 };
 use crate::{
     policy::{
@@ -132,7 +133,7 @@ impl<'a> Question<'a> {
 
 fn refuse(what: &str, bad: Unusable) -> Error {
     pr_err!("liveness: {}: {}\n", what, bad.what());
-    EINVAL
+    errno(bad)
 }
 
 /// A question that can be asked.
@@ -230,7 +231,7 @@ impl Judge for Once {
 ///
 /// # Errors
 ///
-/// `EINVAL`, `ERANGE`: the question (the log says what of it). `EINTR`: a signal came. `ENOMEM`. `ESHUTDOWN`:
+/// `EINVAL`, `ERANGE`: the question, as for a registration (the log says what of it). `EINTR`: a signal came. `ENOMEM`. `ESHUTDOWN`:
 /// the network namespace leaves.
 #[inline(never)]
 pub fn ask(question: &Question<'_>, task: &Task) -> Result<Reply> {

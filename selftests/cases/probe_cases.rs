@@ -478,21 +478,19 @@ fn refused(task: &Task) -> Verdict {
     let fine = question(Family::V4, udp(GOOD));
     let long = core::str::from_utf8(&[b'a'; 256]).unwrap_or("");
     let begun = count("begun", task)?;
-    for eid in ["", "a b", "a\n", "\u{e9}", long] {
+    for eid in ["", "a b", "a\n", "\u{e9}"] {
         check!(ask(&Question { eid, ..fine }, task) == Err(EINVAL));
     }
-    for at in [0, Question::UDP, Question::UDP << 1, u32::MAX] {
+    for at in [0, Question::UDP] {
         check!(ask(&Question { at, ..fine }, task) == Err(EINVAL));
     }
-    check!(
-        ask(
-            &Question {
-                port: Question::UDP << 1,
-                ..fine
-            },
-            task
-        ) == Err(EINVAL)
-    );
+    // As for a registration: what is beyond a limit.
+    check!(ask(&Question { eid: long, ..fine }, task) == Err(ERANGE));
+    for beyond in [Question::UDP << 1, u32::MAX] {
+        let (at, port) = (beyond, beyond);
+        check!(ask(&Question { at, ..fine }, task) == Err(ERANGE));
+        check!(ask(&Question { port, ..fine }, task) == Err(ERANGE));
+    }
     let hosts = [
         IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V4(Ipv4Addr::BROADCAST),

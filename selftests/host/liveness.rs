@@ -159,7 +159,23 @@ fn each_mistake_has_its_errno_and_its_word() {
         ),
         (
             "register eid=e1 portal=192.0.2.1:65536/tcp",
-            (Form, "portal=192.0.2.1:65536/tcp"),
+            (Range, "portal=192.0.2.1:65536/tcp"),
+        ),
+        (
+            "register eid=e1 portal=[2001:db8::1]:18446744073709551616/udp",
+            (Range, "portal=[2001:db8::1]:18446744073709551616/udp"),
+        ),
+        (
+            "register eid=e1 portal=192.0.2:65536/tcp",
+            (Form, "portal=192.0.2:65536/tcp"),
+        ),
+        (
+            "register eid=e1 portal=192.0.2.1:/tcp",
+            (Form, "portal=192.0.2.1:/tcp"),
+        ),
+        (
+            "register eid=e1 portal=192.0.2.1:+1/tcp",
+            (Form, "portal=192.0.2.1:+1/tcp"),
         ),
         (
             "register eid=e1 portal=2001:db8::1:1/tcp ",

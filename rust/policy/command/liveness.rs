@@ -4,13 +4,13 @@
 
 #![forbid(unsafe_code)]
 
-use super::{form, once, range, small, time, Command, Refused};
+use super::{form, once, range, small, time, Command, Refused, Wrong};
 use crate::policy::{
     deadline::Delta,
     esi::{jitter::Jitter, pace::Window, Coverage, Removal, Threshold},
 };
 use core::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::SplitAsciiWhitespace, //
 };
 
@@ -232,9 +232,7 @@ fn patience<'a>(word: &'a str, value: &str) -> Result<Delta, Refused<'a>> {
 
 fn portal<'a>(word: &'a str, value: &str) -> Result<At, Refused<'a>> {
     let (address, udp) = protocol(word, value)?;
-    let at: SocketAddr = address
-        .parse()
-        .map_err(|_| form(word, "is no address and port"))?;
+    let at: SocketAddr = address.parse().map_err(|_| no_portal(word, address))?;
     if matches!(at, SocketAddr::V6(v6) if v6.scope_id() != 0) {
         return Err(form(word, "names its interface: say scope="));
     }
@@ -243,6 +241,25 @@ fn portal<'a>(word: &'a str, value: &str) -> Result<At, Refused<'a>> {
         port: at.port(),
         udp,
     })
+}
+
+/// What is wrong with an address and a port: they are, or only the port is too large, as elsewhere.
+fn no_portal<'a>(word: &'a str, value: &str) -> Refused<'a> {
+    let mistake = form(word, "is no address and port");
+    let Some((address, number)) = value.rsplit_once(':') else {
+        return mistake;
+    };
+    let v6 = address
+        .strip_prefix('[')
+        .and_then(|ip| ip.strip_suffix(']'));
+    let is_address = match v6 {
+        Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
+        None => address.parse::<Ipv4Addr>().is_ok(),
+    };
+    match small::<u16>(word, number) {
+        Err(why) if is_address && why.wrong == Wrong::Range => why,
+        _ => mistake,
+    }
 }
 
 /// A port in wire form.
