@@ -112,8 +112,8 @@ impl Desk {
         };
         if flight.is_udp() {
             // We may be late: what came in time, and was not received yet, counts.
-            let v6 = flight.is_v6();
-            self.receive_all(room, v6, task);
+            let (v6, over_at) = (flight.is_v6(), flight.attempts.over_at());
+            self.receive_until(room, v6, over_at, task);
         }
         let Some(flight) = self.flight(place) else {
             return;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     liveness::ask::Why,
-    policy::pdu::Fault,
+    policy::{deadline::Instant, pdu::Fault},
     sys::{
         context::{breathe, Task},
         socket::{Address, Bell, Report, Socket, Sort},
@@ -89,8 +89,19 @@ impl Desk {
         all
     }
 
-    /// Receives all that has come.
-    pub(super) fn receive_all(&mut self, room: &Arc<Room>, v6: bool, task: &Task) {
+    /// Receives all that had come at `until`, which is past: once for all whose time was over before that.
+    pub(super) fn receive_until(
+        &mut self,
+        room: &Arc<Room>,
+        v6: bool,
+        until: Instant,
+        task: &Task,
+    ) {
+        let drained = self.drained.get_mut(usize::from(v6));
+        let Some(drained) = drained.filter(|at| **at < until) else {
+            return;
+        };
+        *drained = crate::now();
         for _ in 0..OFTEN {
             if self.receive(room, v6) {
                 return;

@@ -20,6 +20,7 @@ use crate::{
     context::Soft,
     liveness::ask::{Ask, End, Whom, Why},
     policy::{
+        deadline::Instant,
         esi::{
             attempts::{Attempts, Step},
             pace::{Then, Window},
@@ -72,6 +73,8 @@ pub(super) struct Desk {
     waiting: Chain,
     /// For datagrams: over IPv4, and over IPv6.
     pub(super) udp: [Option<Socket<Room>>; 2],
+    /// All that had come there by then was received.
+    pub(super) drained: [Instant; 2],
     pub(super) rooms: Rooms,
 }
 
@@ -98,6 +101,7 @@ impl Desk {
                 xids: Xids::new(table).ok_or(EINVAL)?,
                 waiting: Chain::new(),
                 udp: [None, None],
+                drained: [Instant::from_nanos(0); 2],
                 rooms: Rooms {
                     request: [0; MAX_REQUEST],
                     answer: [0; MAX_RESPONSE],

@@ -149,6 +149,11 @@ impl Attempts {
         self.made
     }
 
+    /// When the present attempt is over.
+    pub(crate) const fn over_at(&self) -> Instant {
+        self.due
+    }
+
     /// What they have come to.
     pub(crate) const fn so_far(&self) -> Made {
         Made {
