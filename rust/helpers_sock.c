@@ -203,6 +203,21 @@ int softclock_receive_from(struct socket *sock, void *bytes, size_t len,
 	return got;
 }
 
+/* How many datagrams were dropped that came for this socket, whatever the reason. */
+u32 softclock_dropped(struct socket *sock)
+{
+	return sk_drops_read(sock->sk);
+}
+
+/*
+ * Whether it is so full that some were dropped for want of room, if some were.
+ * Those with a bad checksum are dropped at any time, and are no answers.
+ */
+bool softclock_is_full(struct socket *sock)
+{
+	return sk_rmem_alloc_get(sock->sk) > READ_ONCE(sock->sk->sk_rcvbuf) / 2;
+}
+
 /*
  * What became of a datagram that was sent to peer: its first bytes, as far as
  * the report has them. Returns how many these are, or -EAGAIN. Reports that do

@@ -118,6 +118,8 @@ int softclock_way_to(struct socket *sock, const struct softclock_peer *peer);
 int softclock_receive(struct socket *sock, void *bytes, size_t len);
 int softclock_receive_from(struct socket *sock, void *bytes, size_t len,
 			   struct softclock_peer *peer);
+u32 softclock_dropped(struct socket *sock);
+bool softclock_is_full(struct socket *sock);
 int softclock_receive_error(struct socket *sock, void *bytes, size_t len,
 			    struct softclock_peer *peer, int *why);
 unsigned int softclock_noio_begin(void);

@@ -336,6 +336,7 @@ impl Table for Probers {
             .count("in_flight", counts.in_flight)
             .count("waiting", counts.waiting)
             .count("window", counts.window)
+            .count("dropped", counts.dropped)
             .count(
                 "strays",
                 counts.strays.into_iter().fold(0, u64::wrapping_add),

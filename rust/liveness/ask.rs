@@ -109,8 +109,8 @@ pub(crate) enum End {
     Answered { at: Instant, attempts: Made },
     /// No attempt was answered: it is dead. `why` is what became of the last one.
     Silent { attempts: Made, why: Why },
-    /// Nothing is known: not wanted any more, shut down, or the fault was ours. `attempts`: if it was
-    /// started.
+    /// Nothing is known: not wanted any more, shut down, or the fault was ours, as where there was no room
+    /// for answers. `attempts`: if it was started.
     Void { attempts: Option<Made> },
 }
 
@@ -228,6 +228,8 @@ pub(crate) struct Counts {
     pub(crate) void: u64,
     /// Attempts that were refused, reset or closed before an answer, or could not be made.
     pub(crate) failed: u64,
+    /// Datagrams that came in and were dropped by the kernel: for want of room, or for a bad checksum.
+    pub(crate) dropped: u64,
     /// What came in and is no answer, by [`Fault::index`].
     pub(crate) strays: [u64; Fault::KINDS],
     /// Probes that were started and are not over.

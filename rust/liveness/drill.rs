@@ -20,6 +20,7 @@ use kernel::{
         atomic::{Acquire, Atomic, Relaxed, Release},
         Arc, //
     },
+    time::delay::fsleep,
 };
 
 /// Questions that are being asked.
@@ -36,6 +37,7 @@ struct Ends {
     refused: Atomic<u64>,
     last: Atomic<i64>,
     unwanted: Atomic<bool>,
+    hold_ms: u32,
 }
 
 struct Group {
@@ -58,6 +60,9 @@ impl Judge for Group {
 
     fn refused(&self, _tag: u32, _fault: Fault) {
         self.ends.refused.fetch_add(1, Relaxed);
+        if self.ends.hold_ms > 0 {
+            fsleep(kernel::time::Delta::from_millis(self.ends.hold_ms.into()));
+        }
     }
 
     fn ended(&self, _tag: u32, end: End) {
@@ -75,6 +80,12 @@ impl Drill {
     /// Asks the same question so many times at once. Task context; may block.
     #[inline(never)]
     pub fn begin(question: &Question<'_>, times: u64, task: &Task) -> Result<Self> {
+        Self::holding(question, times, 0, task)
+    }
+
+    /// The same, and each answer that is none holds up the prober for so long.
+    #[inline(never)]
+    pub fn holding(question: &Question<'_>, times: u64, hold_ms: u32, task: &Task) -> Result<Self> {
         let checked = question.checked()?;
         let mut eid = KVec::new();
         eid.extend_from_slice(checked.eid.as_bytes(), GFP_KERNEL)?;
@@ -86,6 +97,7 @@ impl Drill {
             refused: Atomic::new(0),
             last: Atomic::new(0),
             unwanted: Atomic::new(false),
+            hold_ms,
         };
         let drill = Self {
             group: Arc::new(Group { eid, ends }, GFP_KERNEL)?,
@@ -148,6 +160,7 @@ impl Drill {
             "in_flight" => counts.in_flight,
             "waiting" => counts.waiting,
             "window" => counts.window,
+            "dropped" => counts.dropped,
             "strays" => counts.strays.iter().sum(),
             fault => {
                 let index = Fault::WORDS.iter().position(|name| *name == fault);

@@ -179,7 +179,8 @@ pub enum Reply {
         /// `denied`, or what was wrong with the answer.
         why: &'static str,
     },
-    /// Nothing is known: we had no memory, no socket or no port, or the network namespace has left.
+    /// Nothing is known: we had no memory, no socket, no port, or no room for all that came in, or the
+    /// network namespace has left.
     Unknown,
 }
 

@@ -24,8 +24,9 @@ pub(crate) struct Line {
 
 impl Line {
     /// The longest line, its newline included: more than that of a portal with the longest names and numbers
-    /// there are, of 644 bytes, and than 756 of a prober that has counted as far as it can. Longer ones are cut, never split.
-    pub(crate) const MAX: usize = 768;
+    /// there are, of 644 bytes, and than 785 of a prober that has counted as far as it can. Longer ones are cut,
+    /// never split.
+    pub(crate) const MAX: usize = 800;
 
     /// The longest word of a stranger, as it is shown: what is said of it fits behind it.
     const FOREIGN_MAX: usize = 512;

@@ -245,6 +245,18 @@ impl<B: Bell> Socket<B> {
         Ok((got, Address::of(from)))
     }
 
+    /// How many datagrams were dropped that came for it, modulo 2^32.
+    pub(crate) fn dropped(&mut self) -> u32 {
+        // SAFETY: Invariants 1 and 3.
+        unsafe { b::softclock_dropped(self.raw()) }
+    }
+
+    /// Whether that may have been for want of room: there is little, as nobody has received anything since.
+    pub(crate) fn is_full(&mut self) -> bool {
+        // SAFETY: Invariants 1 and 3.
+        unsafe { b::softclock_is_full(self.raw()) }
+    }
+
     /// The next report, if there is one.
     pub(crate) fn receive_report(&mut self, room: &mut [u8]) -> Option<Report> {
         let mut to = Address::NOWHERE.raw();

@@ -30,6 +30,10 @@ pub(crate) const CASES: &[&[Case]] = &[&[
         run: abandoned,
     },
     Case {
+        name: "esi-36 an answer that there was no room for is no silence",
+        run: deluge,
+    },
+    Case {
         name: "esi-12 neighbours do not answer for each other",
         run: neighbours,
     },
@@ -134,6 +138,31 @@ fn abandoned(task: &Task) -> Verdict {
     fsleep(kernel::time::Delta::from_millis(20));
     check!(count("in_flight", task)? == 0 && count("waiting", task)? == 0);
     thousand(task)
+}
+
+/// Fault: whoever fills the socket kills portals that answer, and nothing is seen of it. The first stray holds up
+/// the prober while the others come.
+fn deluge(task: &Task) -> Verdict {
+    let dropped = count("dropped", task)?;
+    for family in BOTH {
+        let question = Question {
+            patience: Delta::from_secs(6),
+            attempts: 1,
+            ..question(family, udp(DELUGE))
+        };
+        let drill = Drill::holding(&question, 1, 3_000, task)?;
+        check!(all_ended(&drill, 1, Delta::from_secs(30))? == [0, 0, 1]);
+        check!(drill.told() == [0, 1]);
+    }
+    check!(count("dropped", task)? > dropped);
+    // And what there is room for again counts.
+    check!(matches!(
+        ask(&patient(Family::V4, udp(GOOD)), task)?,
+        Reply::Alive { .. }
+    ));
+    let drill = Drill::begin(&question(Family::V4, udp(SILENT)), 1, task)?;
+    check!(all_ended(&drill, 1, Delta::from_secs(30))? == [0, 1, 0]);
+    Ok(())
 }
 
 /// Fault: ids in a row, so that a peer that adds one answers for another probe.

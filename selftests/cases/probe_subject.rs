@@ -39,6 +39,7 @@ pub(crate) const FLAP: u32 = 7025;
 pub(crate) const BAD_TLV: u32 = 7026;
 pub(crate) const VERSION_2: u32 = 7027;
 pub(crate) const ISOLATED: u32 = 7029;
+pub(crate) const DELUGE: u32 = 7030;
 /// Nobody listens there.
 pub(crate) const CLOSED: u32 = 7999;
 

@@ -59,6 +59,7 @@ enum manner {
 	BAD_TLV,	/* an attribute that ends behind the answer */
 	VERSION_2,
 	ISOLATED,	/* ICMP in place of an answer: the host is isolated; over UDP and IPv4 */
+	DELUGE,		/* over UDP a status, more than there is room for, and the answer */
 	LAST
 };
 
@@ -342,7 +343,7 @@ static int serve_datagrams(void *data)
 {
 	struct spot *spot = data;
 	struct sockaddr_storage from;
-	int n;
+	int i, n;
 
 	while (!kthread_should_stop()) {
 		memset(&from, 0, sizeof(from));
@@ -374,6 +375,13 @@ static int serve_datagrams(void *data)
 			break;
 		case NOTHING:
 			put(spot->sock, spot->out, 0, &from);
+			break;
+		case DELUGE:
+			put_unaligned_be32(8, spot->out + HEADER);
+			put(spot->sock, spot->out, n, &from);
+			put_unaligned_be32(0, spot->out + HEADER);
+			for (i = 0; i < 200; i++)
+				put(spot->sock, big, 60000, &from);
 			break;
 		case FLOOD:
 			flood(spot, n, &from);

@@ -119,8 +119,10 @@ impl Desk {
             return;
         };
         let (attempts, why) = (flight.attempts.so_far(), flight.why);
-        // Dead is who was asked as often as the threshold says.
-        if flight.doubt {
+        let (udp, v6) = (flight.is_udp(), flight.is_v6());
+        let (doubt, began_at) = (flight.doubt, flight.attempts.began_at());
+        // Dead is who was asked as often as the threshold says, and whose answers could have been heard.
+        if doubt || (udp && self.was_deaf(v6, began_at)) {
             self.void(room, place);
         } else {
             self.end(room, place, End::Silent { attempts, why });

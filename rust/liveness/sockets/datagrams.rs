@@ -79,6 +79,7 @@ impl Desk {
         let Some(mut socket) = there else {
             return true;
         };
+        self.losses(room, v6, &mut socket);
         // Many reports hold up no answer.
         let told = self.reports(room, &mut socket);
         let all = self.datagrams(room, &mut socket) && told;
@@ -87,6 +88,29 @@ impl Desk {
             Room::ring(room, place_over(v6));
         }
         all
+    }
+
+    /// Looks whether datagrams were dropped. Before some are received: afterwards there is room.
+    fn losses(&mut self, room: &Arc<Room>, v6: bool, socket: &mut Socket<Room>) {
+        let dropped = socket.dropped();
+        let Some((before, deaf_at)) = self.dropped.get_mut(usize::from(v6)) else {
+            return;
+        };
+        let more = dropped.wrapping_sub(*before);
+        if more == 0 {
+            return;
+        }
+        *before = dropped;
+        room.tally.dropped.bump_by(more);
+        if socket.is_full() {
+            *deaf_at = crate::now();
+        }
+    }
+
+    /// Whether an answer may have been among datagrams for which there was no room, since then.
+    pub(super) fn was_deaf(&self, v6: bool, since: Instant) -> bool {
+        let dropped = self.dropped.get(usize::from(v6));
+        dropped.is_some_and(|(_, deaf_at)| *deaf_at >= since)
     }
 
     /// Receives all that had come at `until`, which is past: once for all whose time was over before that.

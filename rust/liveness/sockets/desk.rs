@@ -75,6 +75,8 @@ pub(super) struct Desk {
     pub(super) udp: [Option<Socket<Room>>; 2],
     /// All that had come there by then was received.
     pub(super) drained: [Instant; 2],
+    /// How many were dropped there, and when there was last no room for some.
+    pub(super) dropped: [(u32, Instant); 2],
     pub(super) rooms: Rooms,
 }
 
@@ -102,6 +104,7 @@ impl Desk {
                 waiting: Chain::new(),
                 udp: [None, None],
                 drained: [Instant::from_nanos(0); 2],
+                dropped: [(0, Instant::from_nanos(0)); 2],
                 rooms: Rooms {
                     request: [0; MAX_REQUEST],
                     answer: [0; MAX_RESPONSE],

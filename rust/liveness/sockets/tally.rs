@@ -21,6 +21,11 @@ impl Count {
         self.0.store(self.get().wrapping_add(1), Relaxed);
     }
 
+    /// Some more, by the worker.
+    pub(super) fn bump_by(&self, more: u32) {
+        self.0.store(self.get().wrapping_add(more.into()), Relaxed);
+    }
+
     /// One more, by anybody.
     pub(super) fn add(&self) {
         self.0.fetch_add(1, Relaxed);
@@ -42,6 +47,7 @@ pub(super) struct Tally {
     pub(super) void: Count,
     pub(super) unstarted: Count,
     pub(super) failed: Count,
+    pub(super) dropped: Count,
     strays: [Count; Fault::KINDS],
 }
 
@@ -56,6 +62,7 @@ impl Tally {
             void: Count::new(),
             unstarted: Count::new(),
             failed: Count::new(),
+            dropped: Count::new(),
             strays: [const { Count::new() }; Fault::KINDS],
         }
     }
@@ -79,6 +86,7 @@ impl Tally {
             silent,
             void: void.wrapping_add(unstarted),
             failed: self.failed.get(),
+            dropped: self.dropped.get(),
             strays: self.strays.each_ref().map(Count::get),
             in_flight: started.saturating_sub(over),
             waiting: begun.saturating_sub(started.wrapping_add(unstarted)),

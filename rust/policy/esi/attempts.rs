@@ -149,6 +149,11 @@ impl Attempts {
         self.made
     }
 
+    /// When the first one was made.
+    pub(crate) const fn began_at(&self) -> Instant {
+        self.began
+    }
+
     /// When the present attempt is over.
     pub(crate) const fn over_at(&self) -> Instant {
         self.due
