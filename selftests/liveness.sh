@@ -7,7 +7,7 @@
 # command that did half of what it says, freed code that runs, memory that grows.
 
 . /lib.sh
-ktap_plan 69
+ktap_plan 70
 
 tree=/sys/kernel/debug/softclock
 
@@ -178,6 +178,8 @@ mistakes() {
 		EINVAL register eid=a portal=1.2.3.4:1/tcp esi=0/udp
 		ERANGE register eid=a portal=1.2.3.4:1/tcp esi=65536/udp
 		ERANGE register eid=a portal=1.2.3.4:65536/tcp
+		EINVAL register eid=
+		EINVAL register eid= portal=1.2.3.4:1/tcp
 		EINVAL register eid=a portal=[fe80::1]:1/tcp esi=1/tcp
 		EINVAL register eid=a portal=[fe80::1%1]:1/tcp esi=1/tcp scope=1
 		EINVAL register eid=a portal=1.2.3.4:1/tcp esi=1/tcp scope=1
@@ -193,10 +195,46 @@ mistakes() {
 		ERANGE policy window=16385
 		EINVAL policy
 		EINVAL probe everybody
+		EEXIST portal add eid=one portal=1.2.3.4:1/tcp
+		ERANGE portal add eid=full portal=1.2.3.4:65/tcp
+		EBUSY probe eid=full
 	END
+	refused ERANGE "register eid=$(printf %256s '' | tr ' ' a)" || bad=1
 	return $bad
 }
+# As many portals as there may be, and one; none of them is asked.
+tell "register eid=one portal=1.2.3.4:1/tcp"
+tell "register eid=full portal=1.2.3.4:1/tcp"
+n=1
+while [ $((n += 1)) -le 64 ]; do tell "portal add eid=full portal=1.2.3.4:$n/tcp"; done
 t "each mistake has its errno, and changes nothing" mistakes
+# Fault: the reason is only in the log, or it is that of something else.
+reasons() {
+	local why line
+	while read -r why; do
+		read -r line
+		fails tell "$line" 2>/dev/null || return
+		sed -n 3p $tree/control | grep -F "$why" || { sed -n 3p $tree/control; return 1; }
+	done <<-'END'
+		name is empty
+		register eid=
+		address is unspecified
+		register eid=a portal=[::]:1/tcp
+		multicast or broadcast
+		portal add eid=full portal=224.0.0.1:1/tcp
+		port is 0
+		register eid=a portal=1.2.3.4:0/tcp
+		its interface's number as scope
+		register eid=a portal=1.2.3.4:1/tcp esi=1/tcp scope=1
+		has that portal already
+		portal add eid=one portal=1.2.3.4:1/tcp
+		64 portals
+		portal add eid=full portal=1.2.3.4:65/tcp
+	END
+	fails tell "register eid=$(printf %256s '' | tr ' ' a)" 2>/dev/null && sed -n 3p $tree/control | grep -q "longer than 255 bytes"
+}
+t "and control says what it was" reasons
+for eid in one full; do tell "deregister eid=$eid"; done
 beyond() { refused EINVAL "register eid=$(printf 'a\001b')" && refused EINVAL "register eid=$(printf '\303\244')"; }
 t "names with bytes that are not printable are refused" beyond
 # Fault: what somebody has written is a command to the terminal that control is read on, or ends its line.

@@ -8,7 +8,7 @@
 # for peers, or leaves a callback or a socket behind; a namespace that is kept alive, or leaves sockets behind.
 
 . /lib.sh
-ktap_plan 40
+ktap_plan 42
 
 tree=/sys/kernel/debug/softclock
 HOLE=7006 SILENT=7011 UDP=65536
@@ -80,6 +80,19 @@ t "esi-29 a registered portal is alive over TCP" alive four-tcp 127.0.0.1 7023/t
 t "esi-29 another one over UDP" alive four-udp 127.0.0.1 7010/udp
 t "esi-11 esi-29 one of IPv6 over TCP" alive six-tcp '[::1]' 7023/tcp
 t "esi-11 esi-29 one of IPv6 over UDP" alive six-udp '[::1]' 7010/udp
+# Faults: what came of a probe is not what is shown of it; what was no answer is counted nowhere.
+portal() { value "$1" "eid=$2" <$tree/liveness/portals; }
+wrong_first() { alive wrong 127.0.0.1 7028/udp && [ "$(portal faults wrong)" -ge 1 ] && equal "1 1" "$(portal probes wrong) $(portal answered wrong)"; }
+t "a wrong answer before the right one is counted" wrong_first
+# The answer comes after 600 ms.
+slow_one() {
+	local rtt
+	alive slow 127.0.0.1 7008/udp || return
+	rtt=$(portal rtt_us slow)
+	echo "rtt $rtt us, faults $(portal faults slow)"
+	[ "$rtt" -ge 500000 ] && [ "$rtt" -le "$(portal rtt_max_us slow)" ] && [ "$(portal faults slow)" = 0 ]
+}
+t "how long an answer took is shown" slow_one
 # A busy machine must not be late for all three attempts, which are made within an interval.
 soon=$((3 * SC_SLOW))
 register dead-four-tcp 127.0.0.1 $SILENT/tcp $soon

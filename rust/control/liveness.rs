@@ -30,11 +30,19 @@ pub(super) fn execute<'a>(
                 period_s,
                 portals: portal.as_slice(),
             };
+            sound(&terms, eid)?;
             let done = Service::admit(&service, &terms);
             done.map_err(|e| not_taken(e, eid))
         }
         Liveness::AddPortal { eid, portal } => {
-            let done = Service::add_portal(&service, eid.as_bytes(), &terms(portal));
+            let portal = terms(portal);
+            let more = EntityTerms {
+                eid: eid.as_bytes(),
+                period_s: 0,
+                portals: &[portal],
+            };
+            sound(&more, eid)?;
+            let done = Service::add_portal(&service, eid.as_bytes(), &portal);
             done.map(drop).map_err(|e| not_taken(e, eid))
         }
         Liveness::RemovePortal { eid, portal } => {
@@ -145,12 +153,21 @@ fn no_entity<'a>(errno: Error, eid: &'a str) -> Failure<'a> {
     }
 }
 
+/// Whether the name and the portals can be used; else what is wrong.
+fn sound<'a>(terms: &EntityTerms<'_>, eid: &'a str) -> Result<(), Failure<'a>> {
+    terms.mistake().map_or(Ok(()), |(errno, why)| {
+        Err(Failure {
+            errno,
+            word: eid,
+            why,
+        })
+    })
+}
+
+/// Why terms that are sound were not taken.
 fn not_taken<'a>(errno: Error, eid: &'a str) -> Failure<'a> {
     let why = match errno {
-        e if e == EINVAL => {
-            "a name is 1 to 255 printable characters, a portal the address of one host; see the log"
-        }
-        e if e == ERANGE => "the name is too long, or there are too many portals; see the log",
+        e if e == ERANGE => "has 64 portals, and no entity has more",
         e if e == ENOENT => "is no entity of this service",
         e if e == EEXIST => "has that portal already",
         e if e == ENODEV => "the service has ended",

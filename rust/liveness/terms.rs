@@ -239,6 +239,14 @@ pub(super) struct Checked<'a> {
 }
 
 impl<'a> EntityTerms<'a> {
+    /// What is wrong with its name, or the first of its portals with which something is; and its errno.
+    pub(crate) fn mistake(&self) -> Option<(Error, &'static str)> {
+        let mut portals = self.portals.iter();
+        let portal = || portals.find_map(|terms| terms.checked(Limits::NONE).err());
+        let why = Eid::new(self.eid).err().or_else(portal)?;
+        Some((errno(why), why.what()))
+    }
+
     /// Checks everything, and says in the log what is wrong. Task context; may block.
     pub(super) fn checked(&self, limits: Limits) -> Result<Checked<'a>> {
         let eid = checked_eid(self.eid)?;

@@ -58,6 +58,7 @@ enum manner {
 	FLAP,		/* answers one probe, and the next one not */
 	BAD_TLV,	/* an attribute that ends behind the answer */
 	VERSION_2,
+	WRONG_FIRST,	/* a status before the answer, over UDP */
 	ISOLATED,	/* ICMP in place of an answer: the host is isolated; over UDP and IPv4 */
 	DELUGE,		/* over UDP a status, more than there is room for, and the answer */
 	LAST
@@ -362,6 +363,11 @@ static int serve_datagrams(void *data)
 		switch (spot->manner) {
 		case LATE:
 			msleep(LATE_MS);
+			break;
+		case WRONG_FIRST:
+			put_unaligned_be32(8, spot->out + HEADER);
+			put(spot->sock, spot->out, n, &from);
+			put_unaligned_be32(0, spot->out + HEADER);
 			break;
 		case HALF:
 			n /= 2;
