@@ -84,9 +84,12 @@ int softclock_socket(struct net *net, bool v6, bool udp, int rcvbuf,
 		return err;
 	sock->sk->sk_allocation = GFP_NOIO | __GFP_NOWARN;
 	sock_set_rcvbuf(sock->sk, rcvbuf);
-	if (udp)
+	if (udp) {
 		/* Datagrams to hosts that do not answer ARP lie here for seconds. */
 		WRITE_ONCE(sock->sk->sk_sndbuf, 16 << 20);
+		/* Nobody waits for one to leave, so nobody is woken then. */
+		sock_set_flag(sock->sk, SOCK_USE_WRITE_QUEUE);
+	}
 	if (!udp)
 		/* Closing resets the connection: nothing of it stays. */
 		sock_no_linger(sock->sk);

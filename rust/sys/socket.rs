@@ -295,9 +295,6 @@ impl<B: Bell> PinnedDrop for Watched<B> {
     }
 }
 
-/// `EPOLLOUT`, `EPOLLWRNORM`, `EPOLLWRBAND`.
-const WRITABLE: usize = 0x304;
-
 /// # Safety
 ///
 /// Called by the wait queue only, with the entry of a [`Watched`].
@@ -305,13 +302,8 @@ unsafe extern "C" fn woken<B: Bell>(
     entry: *mut bindings::wait_queue_entry,
     _mode: c_uint,
     _flags: c_int,
-    key: *mut c_void,
+    _events: *mut c_void,
 ) -> c_int {
-    let events = key as usize;
-    // Every datagram that has left makes room, which nobody waits for.
-    if events != 0 && events & !WRITABLE == 0 {
-        return 0;
-    }
     let entry = entry.cast::<Opaque<bindings::wait_queue_entry>>();
     // SAFETY: Invariant 2: the entry is the field of a `Watched` that is there.
     let watched = unsafe { &*kernel::container_of!(entry, Watched<B>, entry) };
