@@ -181,19 +181,15 @@ static bool softclock_is_quiet(struct sock *sk)
 	       !READ_ONCE(sk->sk_err);
 }
 
-/* A datagram: returns how long it is, even if there was no room for all of it. */
-int softclock_receive_from(struct socket *sock, void *bytes, size_t len,
-			   struct softclock_peer *peer)
+static int softclock_take_datagram(struct socket *sock, void *bytes, size_t len,
+				   struct softclock_peer *peer)
 {
 	union softclock_address from = { };
 	struct kvec vec = { .iov_base = bytes, .iov_len = len };
 	struct msghdr msg = { .msg_name = &from };
-	int got;
+	int got = kernel_recvmsg(sock, &msg, &vec, 1, len,
+				 MSG_DONTWAIT | MSG_TRUNC);
 
-	if (softclock_is_quiet(sock->sk))
-		return -EAGAIN;
-	got = kernel_recvmsg(sock, &msg, &vec, 1, len,
-			     MSG_DONTWAIT | MSG_TRUNC);
 	if (got < 0)
 		return got;
 	if (softclock_is_v6(sock))
@@ -204,6 +200,15 @@ int softclock_receive_from(struct socket *sock, void *bytes, size_t len,
 	/* sin6_port is in the same place. */
 	peer->port = ntohs(from.v4.sin_port);
 	return got;
+}
+
+/* A datagram: returns how long it is, even if there was no room for all of it. */
+int softclock_receive_from(struct socket *sock, void *bytes, size_t len,
+			   struct softclock_peer *peer)
+{
+	if (softclock_is_quiet(sock->sk))
+		return -EAGAIN;
+	return softclock_take_datagram(sock, bytes, len, peer);
 }
 
 /* How many datagrams were dropped that came for this socket, whatever the reason. */
