@@ -3,6 +3,7 @@
 //! Questions that wait for their turn.
 
 use crate::liveness::ask::Ask;
+use core::mem::ManuallyDrop;
 use kernel::{
     alloc::flags::{GFP_NOWAIT, __GFP_NOWARN},
     prelude::*, //
@@ -11,14 +12,16 @@ use kernel::{
 /// A question in a chain.
 pub(super) struct Link {
     ask: Ask,
-    next: Option<KBox<Link>>,
+    /// Never dropped with the link: a chain is taken apart one by one.
+    next: ManuallyDrop<Option<KBox<Link>>>,
 }
 
 impl Link {
     /// For a question. Never blocks.
     pub(super) fn new(ask: Ask) -> Result<KBox<Self>> {
+        let next = ManuallyDrop::new(None);
         Ok(KBox::new(
-            Self { ask, next: None },
+            Self { ask, next },
             GFP_NOWAIT | __GFP_NOWARN,
         )?)
     }
@@ -40,7 +43,7 @@ impl Chain {
     }
 
     pub(super) fn push(&mut self, mut link: KBox<Link>) {
-        link.next = self.top.take();
+        link.next = ManuallyDrop::new(self.top.take());
         self.top = Some(link);
     }
 

@@ -6,13 +6,13 @@
 //!   begin --> inbox, go +
 //!   sweep, shut --------+          a work item, or who has begun something
 //!   socket --> ready ---+--> rung ------------------------------------------------> Desk
-//!   alarm ---> ready ---+          takes the desk out, works at it, and puts it back
+//!   alarm ---> ready ---+          takes the desk, works at it, and gives it back
 //! ```
 //!
 //! Everything there is to know about probes lies on the [`Desk`], which only one has at a time: the worker.
 //! So nothing of it needs a lock. Sockets and alarms only mark a place to look at. That may be done once too
 //! often, but never once too seldom: the worker takes the mark first, and looks afterwards; and one that was
-//! rung for meanwhile has the work item enqueued when it puts the desk back.
+//! rung for meanwhile has the work item enqueued when it gives the bell back.
 
 use super::{
     chain::{Chain, Link},
@@ -29,6 +29,7 @@ use crate::{
         lock::RawLock,
         net::Net,
         socket::Bell,
+        taken::Taken,
         wait, //
     },
 };
@@ -69,9 +70,8 @@ pub(super) struct Room {
     window: Atomic<u32>,
     #[pin]
     inbox: RawLock<Inbox>,
-    /// Empty while the worker works.
-    #[pin]
-    desk: RawLock<Option<KBox<Desk>>>,
+    /// The worker's, while it works; empty when it is cleared.
+    desk: Taken<Option<KBox<Desk>>>,
     #[pin]
     work: Work<Self>,
     pub(super) tally: Tally,
@@ -99,7 +99,7 @@ impl Room {
                 over: Atomic::new(false),
                 window: Atomic::new(Window::DEFAULT.into()),
                 inbox <- RawLock::new(inbox, c"softclock_inbox", static_lock_class!()),
-                desk <- RawLock::new(desk, c"softclock_desk", static_lock_class!()),
+                desk: Taken::new(desk),
                 work <- Work::new(c"softclock_probes", static_lock_class!()),
                 tally: Tally::new(),
             }),
@@ -229,19 +229,23 @@ impl Room {
             return;
         }
         let _noio = NoIo::begin(task);
-        // It is there, for nobody else is busy.
-        let Some(mut desk) = this.desk.lock().take() else {
+        // Nobody else is busy, so nobody has it.
+        let Some(mut hold) = this.desk.take() else {
+            return;
+        };
+        let Some(desk) = hold.as_mut() else {
             return;
         };
         let again = desk.pass(this, task);
         if this.is_shut() {
             desk.clear(this, task);
-            drop(desk);
+            *hold = None;
+            drop(hold);
             this.over.store(true, Release);
             wait::wake();
             return;
         }
-        *this.desk.lock() = Some(desk);
+        drop(hold);
         this.give_bell_back(again);
     }
 
