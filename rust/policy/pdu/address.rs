@@ -70,7 +70,7 @@ impl<'a> Eid<'a> {
             Err(Unusable::NoName)
         } else if bytes.len() > Self::MAX {
             Err(Unusable::LongName)
-        } else if !bytes.iter().all(u8::is_ascii_graphic) {
+        } else if !are_graphic(bytes) {
             Err(Unusable::BadByte)
         } else {
             Ok(Self(bytes))
@@ -93,6 +93,27 @@ impl<'a> Eid<'a> {
     }
 }
 
+/// Whether all are printable characters of ASCII and no blanks. Every answer has a name, so they are looked at
+/// eight at a time, the last eight of them whichever these are.
+fn are_graphic(bytes: &[u8]) -> bool {
+    match bytes.last_chunk() {
+        Some(last) => {
+            let mut words = bytes.chunks_exact(8).filter_map(<[u8]>::first_chunk);
+            words.all(eight_are_graphic) && eight_are_graphic(last)
+        }
+        None => bytes.iter().all(u8::is_ascii_graphic),
+    }
+}
+
+fn eight_are_graphic(bytes: &[u8; 8]) -> bool {
+    const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // What is added takes no byte without its top bit over into the next one.
+    let word = u64::from_ne_bytes(*bytes);
+    let above = word | word.wrapping_add(u64::from_ne_bytes([0x7f - b'~'; 8]));
+    let printed = word.wrapping_add(u64::from_ne_bytes([0x80 - b'!'; 8]));
+    above & TOPS == 0 && printed & TOPS == TOPS
+}
+
 /// An IPv6 address, or an IPv4 address in the form `::ffff:a.b.c.d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ip([u8; 16]);
@@ -106,8 +127,8 @@ impl Ip {
     /// The address in wire form. The old form `::a.b.c.d` of an IPv4 address means the same as
     /// `::ffff:a.b.c.d`, where `a` is not 0: `::` and `::1` are IPv6.
     pub(crate) fn from_wire(bytes: [u8; 16]) -> Self {
-        match bytes {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] if a != 0 => Self::v4([a, b, c, d]),
+        match bytes.split_last_chunk() {
+            Some((front, v4)) if *front == [0; 12] && v4[0] != 0 => Self::v4(*v4),
             _ => Self(bytes),
         }
     }

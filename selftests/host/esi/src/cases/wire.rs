@@ -237,6 +237,18 @@ fn names_that_cannot_be_used_are_refused() {
             printable,
             "byte {byte}"
         );
+        // Wherever it is, in a name of any length.
+        for len in 1..=25 {
+            for place in 0..len {
+                let mut name = vec![b'a'; len];
+                name[place] = byte;
+                assert_eq!(
+                    Eid::new(&name).is_ok(),
+                    printable,
+                    "byte {byte} at {place} of {len}"
+                );
+            }
+        }
     }
     assert_eq!(Eid::new(b"iqn.x").unwrap().as_str(), "iqn.x");
     // Every refusal says something of its own.
