@@ -277,12 +277,12 @@ static struct socket *open(bool v6, bool udp, u16 port)
 }
 
 /* Answers that nobody waits for. */
-static void flood(struct spot *spot, int n, struct sockaddr_storage *to)
+static void flood(struct spot *spot, int n, struct sockaddr_storage *to, int many)
 {
 	u16 xid = get_unaligned_be16(spot->out + 8);
 	int i;
 
-	for (i = 0; i < 10000; i++) {
+	for (i = 0; i < many; i++) {
 		put_unaligned_be16(xid ^ (i % 0xffff + 1), spot->out + 8);
 		put(spot->sock, spot->out, n, to);
 		if (i % 64 == 0)
@@ -388,9 +388,11 @@ static int serve_datagrams(void *data)
 			put_unaligned_be32(0, spot->out + HEADER);
 			for (i = 0; i < 200; i++)
 				put(spot->sock, big, 60000, &from);
+			/* What these leave has room for small ones. */
+			flood(spot, n, &from, 200);
 			break;
 		case FLOOD:
-			flood(spot, n, &from);
+			flood(spot, n, &from, 10000);
 			break;
 		case OTHER_SOURCE:
 			put_from_elsewhere(spot, n, &from);

@@ -82,7 +82,7 @@ impl Desk {
         self.losses(room, v6, &mut socket);
         // Many reports hold up no answer.
         let told = self.reports(room, &mut socket);
-        let all = self.datagrams(room, &mut socket) && told;
+        let all = self.datagrams(room, v6, &mut socket) && told;
         self.put(v6, socket);
         if !all {
             Room::ring(room, place_over(v6));
@@ -135,10 +135,15 @@ impl Desk {
     }
 
     /// `false`: there may be more.
-    fn datagrams(&mut self, room: &Arc<Room>, socket: &mut Socket<Room>) -> bool {
+    fn datagrams(&mut self, room: &Arc<Room>, v6: bool, socket: &mut Socket<Room>) -> bool {
         for _ in 0..AT_ONCE {
             match socket.receive_from(&mut self.rooms.answer) {
-                Ok((len, from)) => self.datagram(room, len, from),
+                Ok((len, from)) => {
+                    // More may have come than there is room for while somebody was told of a stray.
+                    if !self.datagram(room, len, from) {
+                        self.losses(room, v6, socket);
+                    }
+                }
                 Err(error) if error == EAGAIN => return true,
                 // What became of a datagram that was sent: the reports say of which.
                 Err(_) => {}
@@ -147,14 +152,19 @@ impl Desk {
         false
     }
 
-    fn datagram(&mut self, room: &Arc<Room>, len: usize, from: Address) {
+    /// `false`: it is no answer.
+    fn datagram(&mut self, room: &Arc<Room>, len: usize, from: Address) -> bool {
         match self.match_datagram(len, from) {
-            Ok(place) => self.answered(room, place),
+            Ok(place) => {
+                self.answered(room, place);
+                true
+            }
             Err((fault, place)) => {
                 room.tally.stray(fault);
                 if let Some(flight) = place.and_then(|place| self.flight(place)) {
                     flight.whom.judge.refused(flight.whom.tag, fault);
                 }
+                false
             }
         }
     }
