@@ -3,7 +3,7 @@
 # Verbs only: scripts/ does the work. `make help` lists them.
 # make LOCKED=1 builds it with rust/policy/locked.rs, which the selftests hold the shipped protocol against.
 
-.PHONY: all demo test test-all bench bench-quick lint driver shell kdir setup golden fmt clean prune help
+.PHONY: all demo test test-all bench bench-quick lint doc driver shell kdir setup golden fmt clean prune help
 
 all: export SC_LOCKED := $(LOCKED)
 all:		## build softclock.ko for KDIR=..., the running kernel, or a kernel tree that is fetched
@@ -20,6 +20,8 @@ bench-quick:	## the same with at most 10000, in some minutes
 	@scripts/bench --quick $(ARGS)
 lint:		## format, clippy, checkpatch, shellcheck, layers, unsafe, SPDX
 	@scripts/lint
+doc:		## write the documentation of the API as web pages, in .build/doc
+	@scripts/doc
 driver:		## build the driver in M=DIR for the stock kernel, with our toolchain
 	@scripts/build --driver "$(M)"
 shell:		## a prompt inside a guest, modules at /, also those of M=DIR (GUEST=amd64 rt icount uml-smp uml-tt ...)

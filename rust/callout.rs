@@ -38,7 +38,7 @@
 //!
 //! # How exact, and at what cost
 //!
-//! A callout of kind [`Soft`] or [`Task`] is an entry of its CPU's timer wheel, 64 bytes inside the
+//! A callout of kind [`Soft`](crate::Soft) or [`Task`] is an entry of its CPU's timer wheel, 64 bytes inside the
 //! object. It runs in the first granule of 65.5 us that begins at its deadline or later, however far away
 //! that is (but for what is more than 18 years after boot: that is due then). Stop, and re-arm to the same or a later granule, are one compare-exchange without a lock, from
 //! any CPU; everything is O(1) at a million callouts. Callbacks of one granule run in the order of their
@@ -130,7 +130,7 @@ use kernel::{
 
 /// A callout inside a `T`, whose callback executes in the context of the kind `K`.
 ///
-/// Where an object has several callouts of a kind, [`Nth`] tells them apart.
+/// Where an object has several callouts of a kind, [`Nth`](crate::Nth) tells them apart.
 #[pin_data]
 pub struct Callout<T, K: Kind> {
     #[pin]

@@ -29,7 +29,7 @@
 //! # At what cost
 //!
 //! To watch a route takes some requests to the kernel, and waits for whoever is changing its configuration.
-//! To [refresh](WatchedRoute::refresh) one is what it is in a [`RouteTimerQueue`](crate::RouteTimerQueue): a
+//! To [refresh](WatchedRoute::refresh) one is what it is in a [`RouteTimerQueue`]: a
 //! compare-exchange. Routes with the same timeout share a queue, so give few different ones.
 //!
 //! # Examples

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! `timeout(9)` and `untimeout(9)`: for porting old code line by line. New code wants
-//! [`Callout`](crate::Callout).
+//! [`Callout`].
 //!
 //! A [`Table`] has a fixed number of slots, made in advance, as the BSDs had. [`Table::timeout`] takes
 //! one and calls a function with an argument when the time has come; [`Table::untimeout`] takes that

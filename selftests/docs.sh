@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The examples in the documentation, compiled as the drivers they are part of: each block a function
-# with the prelude, all blocks of a file one module. Fault: an example that does not compile.
+# with the prelude, all blocks of a file one module. Fault: an example that does not compile. And the whole of it
+# as rustdoc sees it. Fault: a link that leads nowhere.
 #
 # An example may leave unused what it shows. As for rustdoc, lines that begin with "# " are compiled and not shown, and what is no Rust says so
 # (```text). There is no ```ignore. Line numbers are those of the documented file.
@@ -47,7 +48,7 @@ done < <(find rust -name '*.rs' | LC_ALL=C sort)
 
 echo "KTAP version 1"
 [ -z "${KTAP_NAME:-}" ] || echo "# Subtest: $KTAP_NAME"
-echo "1..${#files[@]}"
+echo "1..$((${#files[@]} + 1))"
 n=0 status=0
 for file in "${files[@]}"; do
 	n=$((n + 1)) verdict=ok
@@ -60,4 +61,7 @@ for file in "${files[@]}"; do
 	fi
 	echo "$verdict $n docs $file"
 done
+verdict=ok
+said=$(scripts/doc 2>&1) || { verdict='not ok' status=1; echo "# ${said//$'\n'/$'\n'# }"; }
+echo "$verdict $((n + 1)) docs as web pages"
 exit $status
