@@ -20,10 +20,7 @@ impl Link {
     /// For a question. Never blocks.
     pub(super) fn new(ask: Ask) -> Result<KBox<Self>> {
         let next = ManuallyDrop::new(None);
-        Ok(KBox::new(
-            Self { ask, next },
-            GFP_NOWAIT | __GFP_NOWARN,
-        )?)
+        Ok(KBox::new(Self { ask, next }, GFP_NOWAIT | __GFP_NOWARN)?)
     }
 }
 
