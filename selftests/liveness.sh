@@ -125,7 +125,7 @@ cut_off() {
 	equal "deregister eid=disk-1 1" "$(head -c 4096 /tmp/long | tail -n 1) $((size > 5120))" || return
 	fails dd if=/tmp/long of=$tree/control bs=4096 2>/dev/null || return
 	equal "EINVAL registered registered" "$(errno) $(entity state disk-1) $(entity state disk-10)" || return
-	sed -n 3p $tree/control | grep -q "this line has no its end" || return
+	sed -n 3p $tree/control | grep -q "this line has no end" || return
 	# All of it at once, and by the line, it is executed.
 	dd if=/tmp/long of=$tree/control bs=65536 2>/dev/null && equal "registered " "$(entity state disk-1) $(entity state disk-10)"
 }
@@ -222,8 +222,8 @@ reasons() {
 		register eid=a portal=[::]:1/tcp
 		multicast or broadcast
 		portal add eid=full portal=224.0.0.1:1/tcp
-		port is 0
-		register eid=a portal=1.2.3.4:0/tcp
+		has port 0
+		register eid=a portal=1.2.3.4:1/tcp esi=0/tcp
 		its interface's number as scope
 		register eid=a portal=1.2.3.4:1/tcp esi=1/tcp scope=1
 		has that portal already
