@@ -4,7 +4,7 @@
 # Usage: selftests/faults.sh [--long]
 #
 # Faults that the conformance cases must see: whether they still fit the code, and every case has one.
-# --long plants them, each in a build of its own, takes an hour, and runs the cases. Fault: a case that
+# --long plants them, each in a build of its own, takes hours, and runs the cases. Fault: a case that
 # cannot fail.
 
 set -euo pipefail
