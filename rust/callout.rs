@@ -38,9 +38,10 @@
 //!
 //! # How exact, and at what cost
 //!
-//! A callout of kind [`Soft`](crate::Soft) or [`Task`] is an entry of its CPU's timer wheel, 64 bytes inside the
-//! object. It runs in the first granule of 65.5 us that begins at its deadline or later, however far away
-//! that is (but for what is more than 18 years after boot: that is due then). Stop, and re-arm to the same or a later granule, are one compare-exchange without a lock, from
+//! A callout of kind [`Soft`](crate::Soft) or [`Task`] is an entry of its CPU's timer wheel, 64 bytes inside
+//! the object. It runs in the first granule of 65.5 us that begins at its deadline or later, however far away
+//! that is (but for what is more than 18 years after boot: that is due then). Stop, and re-arm to the same
+//! or a later granule, are one compare-exchange without a lock, from
 //! any CPU; everything is O(1) at a million callouts. Callbacks of one granule run in the order of their
 //! deadlines (a crowd of more than 64 may keep the order it was armed in), and in slices of a
 //! millisecond, so that a storm of them does not keep the CPU: the clock is looked at after every 32, so callbacks

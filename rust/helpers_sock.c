@@ -181,6 +181,7 @@ static bool softclock_is_quiet(struct sock *sk)
 	       !READ_ONCE(sk->sk_err);
 }
 
+/* Apart, for it needs room that who finds nothing does not. */
 static int softclock_take_datagram(struct socket *sock, void *bytes, size_t len,
 				   struct softclock_peer *peer)
 {

@@ -434,6 +434,17 @@ fn flood(task: &Task) -> Verdict {
     Ok(())
 }
 
+/// Both attempts were made, and there was no way.
+fn is_unreachable(reply: &Reply) -> bool {
+    matches!(
+        reply,
+        Reply::Silent {
+            attempts: 2,
+            why: "unreachable"
+        }
+    )
+}
+
 /// Fault: no way to a host is taken for a fault of ours, or nothing is said of it.
 fn unreachable(task: &Task) -> Verdict {
     let hosts = [
@@ -447,13 +458,7 @@ fn unreachable(task: &Task) -> Verdict {
                 ..question(Family::V4, port)
             };
             let reply = ask(&question, task)?;
-            check!(matches!(
-                reply,
-                Reply::Silent {
-                    attempts: 2,
-                    why: "unreachable"
-                }
-            ));
+            check!(is_unreachable(&reply));
         }
     }
     Ok(())
@@ -463,13 +468,7 @@ fn unreachable(task: &Task) -> Verdict {
 fn isolated(task: &Task) -> Verdict {
     let reply = ask(&question(Family::V4, udp(ISOLATED)), task)?;
     pr_info!("# {:?}\n", reply);
-    check!(matches!(
-        reply,
-        Reply::Silent {
-            attempts: 2,
-            why: "unreachable"
-        }
-    ));
+    check!(is_unreachable(&reply));
     Ok(())
 }
 
